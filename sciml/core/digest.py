@@ -14,7 +14,7 @@ _BLOCK = 1 << 22
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling for one value: sorted keys, no spaces, no NaN. Accepts what JSON has, plus mappings and dataclasses."""
+    """One spelling for one value: sorted keys, no spaces, no NaN. Takes JSON values, mappings and dataclasses."""
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 

@@ -26,7 +26,7 @@ def unit_vectors(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
 def great_circle_km(
     latitude_1: np.ndarray, longitude_1: np.ndarray, latitude_2: np.ndarray, longitude_2: np.ndarray
 ) -> np.ndarray:
-    """Distance along the sphere [km]; the four arguments [degrees] broadcast (haversine form, exact for small angles)."""
+    """Distance along the sphere [km]; the four arguments [degrees] broadcast (haversine: exact for small angles)."""
     phi_1, phi_2 = np.deg2rad(latitude_1), np.deg2rad(latitude_2)
     lam = np.deg2rad(np.asarray(longitude_2) - np.asarray(longitude_1))
     h = np.sin((phi_2 - phi_1) / 2) ** 2 + np.cos(phi_1) * np.cos(phi_2) * np.sin(lam / 2) ** 2
