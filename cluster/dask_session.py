@@ -1,0 +1,164 @@
+"""Dask for whole-store steps: a client with a dashboard, and steps that write one new store each.
+
+Locally it runs in this process; on a Ray cluster its workers live inside Ray actors, so that Ray owns the CPU count. It
+is closed before Ray stages begin; the two exchange Zarr URLs only.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import psutil
+import xarray as xr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from cluster.ledger import Entry, Ledger
+from cluster.progress import Progress
+from cluster.ray_session import attached
+from cluster.run import Run
+from cluster.stages import StoreRef
+from sciml.core.config import Config
+from sciml.core.digest import digest
+from sciml.core.errors import RunError
+from sciml.core.urls import list_sizes, refused, remove
+
+_WHOLE = {"whole": 1}
+
+
+@contextlib.contextmanager
+def dask_session(config: Config) -> Iterator[Any]:
+    """A Dask client; its dashboard's link is printed and answers while the session lasts."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    threads = 1 if config.executor == "serial" else config.workers or psutil.cpu_count(logical=False) or 1
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "64MB"}), contextlib.ExitStack() as stack:
+        if config.executor == "ray" and attached(config):
+            address = stack.enter_context(_workers_on_ray(threads))
+        else:
+            address = stack.enter_context(
+                LocalCluster(
+                    n_workers=1,
+                    threads_per_worker=threads,
+                    processes=False,
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=40,
+                )
+            )
+        client = stack.enter_context(Client(address))
+        print(f"Dask dashboard: {client.dashboard_link}", flush=True)
+        yield client
+
+
+@contextlib.contextmanager
+def _workers_on_ray(workers: int) -> Iterator[str]:
+    """A scheduler in this process and one worker in each of a few Ray actors; yields the scheduler's address."""
+    import ray
+    from distributed import SpecCluster
+    from distributed.scheduler import Scheduler
+
+    host = ray.util.get_node_ip_address()
+    scheduler = {"cls": Scheduler, "options": {"host": host, "dashboard_address": "127.0.0.1:0"}}
+    with SpecCluster(workers={}, scheduler=scheduler, silence_logs=40) as cluster:
+        actor_class = ray.remote(num_cpus=1, max_restarts=-1)(_DaskWorker)
+        actors = [actor_class.remote(cluster.scheduler_address) for _ in range(workers)]
+        try:
+            ray.get([actor.ready.remote() for actor in actors], timeout=120)
+            yield cluster.scheduler_address
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+
+class _DaskWorker:
+    """An asynchronous Ray actor that holds one Dask worker."""
+
+    def __init__(self, scheduler_address: str) -> None:
+        self.address = scheduler_address
+        self.started = asyncio.Event()
+        self.task = asyncio.get_event_loop().create_task(self._serve())
+
+    async def _serve(self) -> None:
+        from distributed import Worker
+
+        async with Worker(self.address, nthreads=1, memory_limit=0) as worker:
+            self.started.set()
+            await worker.finished()
+
+    async def ready(self) -> bool:
+        await self.started.wait()
+        return True
+
+
+def whole_store_step(
+    run: Run,
+    name: str,
+    version: int,
+    build: Callable[[], xr.Dataset],
+    *,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+) -> StoreRef:
+    """Write one dataset as a new store with one ledger entry; an unfinished one is rebuilt.
+
+    build: the lazy dataset; the Dask chunks of its variables become the objects of the store.
+    """
+    step_digest = digest([name, version, config, inputs])
+    store = f"{name}-{step_digest[:12]}"
+    url, ledger = run.store_url(store), Ledger(run.ledger_url(store))
+    run.register(name, store)
+    if ledger.done(list_sizes(url)):
+        Progress(name, total=1, done=1)
+        return StoreRef(url, step_digest)
+    progress, began = Progress(name, total=1), time.perf_counter()
+    remove(url)
+    dataset = build().drop_encoding()
+    encoding = {str(n): _encoding(variable) for n, variable in dataset.data_vars.items()}
+    with refused(url, "write"):
+        dataset.to_zarr(url, mode="w", zarr_format=3, consolidated=False, encoding=encoding, write_empty_chunks=True)
+    ledger.write_manifest(_manifest(name, version, step_digest, config, inputs, dataset))
+    keys = {key: size for key, size in list_sizes(url).items() if "/c/" in key}
+    if not keys:
+        raise RunError(f"step {name}: wrote no data")
+    seconds = time.perf_counter() - began
+    memory = psutil.Process().memory_info().rss
+    ledger.write(Entry(_WHOLE, run.config.seed, seconds, seconds, memory, keys))
+    progress.advance()
+    progress.close()
+    return StoreRef(url, step_digest)
+
+
+def _encoding(variable: xr.DataArray) -> dict[str, Any]:
+    chunks = {"chunks": tuple(sizes[0] for sizes in variable.chunks)} if variable.chunks else {}
+    return {**chunks, "compressors": (ZstdCodec(level=3), Crc32cCodec())}
+
+
+def _manifest(
+    name: str,
+    version: int,
+    step_digest: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    dataset: xr.Dataset,
+) -> dict[str, Any]:
+    variables = {
+        str(n): {
+            "dims": list(map(str, v.dims)),
+            "dtype": str(v.dtype),
+            "units": str(v.attrs.get("units", "1")),
+            "valid_range": v.attrs.get("valid_range"),
+            "may_be_missing": True,
+        }
+        for n, v in dataset.data_vars.items()
+    }
+    return {
+        "stage": name,
+        "version": version,
+        "digest": step_digest,
+        "config": dict(config),
+        "inputs": dict(inputs),
+        "template": {"sizes": {str(d): n for d, n in dataset.sizes.items()}, "variables": variables},
+        "items": [_WHOLE],
+    }

@@ -1,0 +1,107 @@
+"""Where items run: in this process, or on Ray actors. One method each."""
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+QUEUED_PER_WORKER = 2  # one runs, one waits: no gap between items, and bounded work in flight
+
+
+class Worker(Protocol):
+    """What runs items: made once on each worker, then asked again and again."""
+
+    def perform(self, task: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task: a result, or the error's one line with its traceback."""
+
+    task: Any
+    result: Any = None
+    error: str = ""
+    traceback: str = ""
+
+
+class Executor(Protocol):
+    """Takes tasks from the queue while there are any; the consumer may append more between two outcomes."""
+
+    workers: int
+
+    def run(self, make_worker: Callable[[], Worker], queue: deque[Any]) -> Iterator[Outcome]: ...
+
+
+def attempt(worker: Worker, task: Any) -> Outcome:
+    """One try; the error travels as text, since not every exception survives a process boundary."""
+    try:
+        return Outcome(task, result=worker.perform(task))
+    except Exception as error:
+        return Outcome(task, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+
+
+class SerialExecutor:
+    """One item after another in this process."""
+
+    workers = 1
+
+    def run(self, make_worker: Callable[[], Worker], queue: deque[Any]) -> Iterator[Outcome]:
+        worker = make_worker() if queue else None
+        while queue:
+            assert worker is not None
+            yield attempt(worker, queue.popleft())
+
+
+class RayExecutor:
+    """A few actors, each with two items at most; a dead actor is restarted elsewhere and its items run again.
+
+    Needs a Ray session. workers: how many actors. accelerators: GPUs for each, a fraction where they share one.
+    """
+
+    def __init__(self, workers: int, accelerators: float = 0.0) -> None:
+        self.workers = workers
+        self.accelerators = accelerators
+
+    def run(self, make_worker: Callable[[], Worker], queue: deque[Any]) -> Iterator[Outcome]:
+        import ray
+
+        if not queue:
+            return
+        actor_class = ray.remote(
+            num_cpus=1,
+            num_gpus=self.accelerators,
+            max_restarts=-1,
+            max_task_retries=-1,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        )(_Actor)
+        factory = ray.put(make_worker)
+        actors = [actor_class.remote(factory) for _ in range(min(self.workers, len(queue)))]
+        load = [0] * len(actors)
+        flying: dict[Any, tuple[int, Any]] = {}
+        try:
+            while queue or flying:
+                while queue and min(load) < QUEUED_PER_WORKER:
+                    index = load.index(min(load))
+                    task = queue.popleft()
+                    flying[actors[index].attempt.remote(task)] = (index, task)
+                    load[index] += 1
+                ready, _ = ray.wait(list(flying), num_returns=1)
+                index, task = flying.pop(ready[0])
+                load[index] -= 1
+                try:
+                    outcome = ray.get(ready[0])
+                except ray.exceptions.RayError as error:
+                    outcome = Outcome(task, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
+                yield outcome
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+
+class _Actor:
+    def __init__(self, make_worker: Callable[[], Worker]) -> None:
+        self.worker = make_worker()
+
+    def attempt(self, task: Any) -> Outcome:
+        return attempt(self.worker, task)
