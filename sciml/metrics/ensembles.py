@@ -1,0 +1,60 @@
+"""What an ensemble says of one record: its CRPS, its central interval, the place of the observation in it."""
+
+import numpy as np
+from scipy.stats import t as student
+
+# Below 19 members no order statistic reaches the 5 % quantile: 1 / (19 + 1) = 0.05.
+FEWEST_FOR_QUANTILES_OF_90 = 19
+
+
+def crps(observed: np.ndarray, members: np.ndarray, *, fair: bool = True) -> np.ndarray:
+    """Continuous ranked probability score of each record, in the units of the data.
+
+        CRPS = mean_i |x_i - y| - 1 / (2 m k) sum_i sum_j |x_i - x_j|,   k = m - 1 (fair) or m
+
+    observed: (..., record); members: (..., member, record). Returns (..., record). The fair form (Ferro 2014,
+    doi:10.1002/qj.2270) does not depend on the number of members in the mean, so ensembles of different size may be
+    compared; the plain form is the CRPS of the empirical distribution. One member: the absolute error in both.
+    """
+    members = np.asarray(members, dtype=np.float64)
+    count = members.shape[-2]
+    distance = np.abs(members - np.asarray(observed, dtype=np.float64)[..., None, :]).mean(axis=-2)
+    if count == 1:
+        return distance
+    # sum_ij |x_i - x_j| = 2 sum_k (2 k - m - 1) x_(k) over the sorted members: n log n in place of n^2
+    rank = 2.0 * np.arange(1, count + 1) - count - 1
+    spread = np.einsum("k,...kr->...r", rank, np.sort(members, axis=-2))
+    return distance - spread / (count * (count - 1 if fair else count))
+
+
+def central_interval(members: np.ndarray, *, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds between which a further draw from the members' distribution falls with probability `level`.
+
+    members: (..., member, record). Returns lower, upper: (..., record). An observation exchangeable with m members lies
+    below the k-th of them with probability k / (m + 1), so quantiles are taken at those plotting positions (Weibull);
+    the usual (k - 1) / (m - 1) makes 90 % intervals of ten members that cover 74 %. Where the ensemble is too small for
+    order statistics to reach the level, it is the prediction interval of a normal sample, mean +- t(m - 1) s sqrt(1 +
+    1/m). One member has no interval: NaN.
+    """
+    members = np.asarray(members, dtype=np.float64)
+    count = members.shape[-2]
+    tail = (1 - level) / 2
+    if tail * (count + 1) >= 1 - 1e-9:
+        lower, upper = np.quantile(members, [tail, 1 - tail], axis=-2, method="weibull")
+        return lower, upper
+    mean = members.mean(axis=-2)
+    if count == 1:
+        return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    half = student.ppf(1 - tail, count - 1) * members.std(axis=-2, ddof=1) * np.sqrt(1 + 1 / count)
+    return mean - half, mean + half
+
+
+def pit(observed: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Place of each observation in its ensemble: (rank + 1/2) / (m + 1), ties shared.
+
+    observed: (..., record); members: (..., member, record). Returns (..., record) in (0, 1); uniform on its m + 1
+    values for a calibrated ensemble.
+    """
+    observed = np.asarray(observed)[..., None, :]
+    rank = (members < observed).sum(axis=-2) + 0.5 * (members == observed).sum(axis=-2)
+    return (rank + 0.5) / (np.shape(members)[-2] + 1)
