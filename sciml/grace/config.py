@@ -1,0 +1,90 @@
+"""What the GRACE downscaling job can be told."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from sciml.core.config import Config
+from sciml.core.errors import ConfigError
+
+Model = Literal["lstm", "global_lstm", "ridge"]
+Experiment = Literal["synthetic_t1", "synthetic_t2", "basins", "regroup", "downscale"]
+
+
+class GraceConfig(Config):
+    """Options of `grace_downscale`. Periods are months, the last one included."""
+
+    pipeline: ClassVar[str] = "grace_downscale"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "demo": {},
+        "synthetic": {"tiles": 6, "members": 50, "global_members": 8},
+        "paper": {
+            "members": 50,
+            "train_first": "2002-04",
+            "train_last": "2018-12",
+            "test_first": "2019-01",
+            "test_last": "2021-08",
+            "cross_validate": True,
+        },
+        "global": {"source": "gridded", "members": 50, "global_members": 8, "mascons_per_item": 8},
+    }
+
+    source: Literal["generated", "basins", "gridded"] = Field("generated", description="where the data come from")
+    experiment: tuple[Experiment, ...] = Field((), description="what is tried [all that the source allows]")
+    models: tuple[Model, ...] = Field(("lstm", "global_lstm", "ridge"), description="trained models")
+
+    twsa: str = Field("", description="storage: a mascon NetCDF (gridded) or a basin table (basins)")
+    twsa_variable: str = Field("TWS_GRACE_JPL_mascons", description="storage variable of a basin table")
+    predictors: str = Field("", description="predictors: daily Zarr or NetCDF (gridded), or a basin table (basins)")
+    predictor_family: tuple[str, ...] = Field(("ERA5_Land",), description="products of a basin table")
+    real_months: str = Field("", description="CSV of GRACE's real months, masks a table's filled gaps")
+    basin_mask: str = Field("", description="NetCDF with basin_index(lat, lon), places the basins")
+    mascons: str = Field("", description="a mascon NetCDF beside the basins: trend and amplitude maps, ceiling row")
+    groups: int = Field(50, ge=2, description="neighbourhoods of `regroup`")
+
+    train_first: str = Field("2002-08", description="first training month", pattern=r"^\d{4}-\d{2}$")
+    train_last: str = Field("2014-12", description="last training month", pattern=r"^\d{4}-\d{2}$")
+    test_first: str = Field("2015-01", description="first test month", pattern=r"^\d{4}-\d{2}$")
+    test_last: str = Field("2019-12", description="last test month", pattern=r"^\d{4}-\d{2}$")
+    cross_validate: bool = Field(False, description="score by blocked cross-validation over the training years instead")
+
+    tiles: int = Field(2, ge=1, description="regions of the generated Earth, about 12 mascons each")
+    case: tuple[Literal["different", "identical", "uninformative"], ...] = Field(
+        ("different",), description="predictors of the generated Earth"
+    )
+
+    members: int = Field(8, ge=2, description="members of each mascon's or basin's LSTM ensemble")
+    global_members: int = Field(4, ge=2, description="members of the global LSTM")
+    lags: int = Field(2, ge=0, le=11, description="lagged months of the local LSTM")
+    mascons_per_item: int = Field(6, ge=1, description="mascons or basins in one item")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.train_first <= self.train_last < self.test_first <= self.test_last:
+            raise ConfigError(
+                f"training {self.train_first}..{self.train_last} and test {self.test_first}..{self.test_last}:"
+                " expected non-empty periods, the test after the training"
+            )
+        for field, source in (("twsa", ("basins", "gridded")), ("predictors", ("basins", "gridded"))):
+            if self.source in source and not getattr(self, field):
+                raise ConfigError(f"--source {self.source} needs --{field.replace('_', '-')}")
+        allowed = EXPERIMENTS[self.source]
+        for name in self.experiment:
+            if name not in allowed:
+                raise ConfigError(f"--experiment {name}: source {self.source} offers {', '.join(allowed)}")
+        if self.source == "basins" and "regroup" in self.experiments and not self.basin_mask:
+            raise ConfigError("--experiment regroup needs --basin-mask, which places the basins")
+        return self
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """The experiments to run: those named, or all that the source offers."""
+        return self.experiment or EXPERIMENTS[self.source]
+
+
+EXPERIMENTS: Mapping[str, tuple[str, ...]] = {
+    "generated": ("synthetic_t1", "synthetic_t2"),
+    "basins": ("basins", "regroup"),
+    "gridded": ("downscale",),
+}

@@ -1,0 +1,70 @@
+"""Mascon files into a store: storage and its uncertainty by record, trend and annual cycle of each mascon."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from sciml.data.readers import grctellus
+from sciml.data.stores import Template, Variable
+from sciml.metrics.seasonal import cycle
+
+SERIES = ("mascon", "record")
+
+
+@functools.lru_cache(maxsize=2)
+def read_mascons(url: str) -> xr.Dataset:
+    """The mascon file, read once in each process: see `sciml.data.readers.grctellus.read`."""
+    return grctellus.read(url)
+
+
+@dataclass(frozen=True)
+class MasconBlock:
+    """Address of some mascons of a file, in the reader's order."""
+
+    mascon_start: int
+    mascon_stop: int
+
+
+def blocks(count: int, size: int) -> list[MasconBlock]:
+    """Mascons in blocks of `size`, the last one shorter."""
+    return [MasconBlock(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def template(mascons: xr.Dataset, size: int) -> Template:
+    """Store of a mascon file: (mascon, record) series and (mascon) maps, `size` mascons an object."""
+    variables = {
+        "twsa": Variable(SERIES, "mm", "terrestrial water storage anomaly", may_be_missing=True),
+        "trend": Variable(("mascon",), "mm year-1", "linear trend of storage", may_be_missing=True),
+        "amplitude": Variable(("mascon",), "mm", "amplitude of the annual wave of storage", may_be_missing=True),
+        "phase": Variable(("mascon",), "day", "day of year of the annual maximum", may_be_missing=True),
+    }
+    if "twsa_uncertainty" in mascons:
+        variables["twsa_uncertainty"] = Variable(SERIES, "mm", "standard error of storage", may_be_missing=True)
+    bounds = mascons["time_bounds"].values
+    coordinates = {
+        "mascon_id": xr.Variable("mascon", mascons["mascon_id"].values),
+        "lat": xr.Variable("mascon", mascons["lat"].values, {"units": "degrees_north"}),
+        "lon": xr.Variable("mascon", mascons["lon"].values, {"units": "degrees_east"}),
+        "record_start": xr.Variable("record", bounds[:, 0]),
+        "record_end": xr.Variable("record", bounds[:, 1]),
+    }
+    sizes = {"mascon": mascons.sizes["mascon"], "record": mascons.sizes["time"]}
+    return Template(sizes, variables, shards={"mascon": size}, coordinates=coordinates)
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """Stage function: the block's series as they were observed, and what they say of trend and season."""
+
+    url: str
+
+    def __call__(self, item: MasconBlock) -> dict[str, np.ndarray]:
+        mascons = read_mascons(self.url).isel(mascon=slice(item.mascon_start, item.mascon_stop))
+        values = mascons["twsa"].values
+        fit = cycle(values, mascons["time"].values, np.isfinite(values))
+        found = {"twsa": values, "trend": fit.trend, "amplitude": fit.amplitude, "phase": fit.phase_days}
+        if "twsa_uncertainty" in mascons:
+            found["twsa_uncertainty"] = mascons["twsa_uncertainty"].values
+        return found
