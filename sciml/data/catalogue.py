@@ -12,27 +12,32 @@ from typing import Any
 import numpy as np
 
 from sciml.core.errors import InputError
+from sciml.data.stores import Variable
 
 WATER = 1000.0  # density of water [kg m-3]: 1 m of water is 1000 kg m-2, 1 mm is 1 kg m-2
 DAY = 86400.0  # seconds
 ZERO_CELSIUS = 273.15  # K
+
+Band = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Entry:
     """One variable.
 
-    valid_min, valid_max: no single value may lie outside [units]. typical: where the mean size of a whole field must
-    lie (the mean of |x|; for an anomaly, the median over places of its deviation in time), a band narrow enough that a
-    wrong unit falls out of it although each value alone would be possible.
+    standard_name: CF's, empty where CF has none. valid_min, valid_max: no single value may lie outside [units].
+    typical: where the mean size of a whole field must lie (the mean of |x|; for an anomaly, the median over places of
+    its deviation in time), a band narrow enough that a wrong unit falls out of it although each value alone is
+    possible.
     """
 
     name: str
     standard_name: str
+    long_name: str
     units: str
     valid_min: float
     valid_max: float
-    typical: tuple[float, float]
+    typical: Band
     anomaly: bool = False
     dtype: str = "float32"
     fill: float = float("nan")
@@ -40,56 +45,63 @@ class Entry:
     @property
     def attributes(self) -> dict[str, str]:
         """CF attributes."""
-        return {"standard_name": self.standard_name, "units": self.units}
+        found = {"standard_name": self.standard_name, "long_name": self.long_name, "units": self.units}
+        return {key: value for key, value in found.items() if value}
 
 
-_MM_DAY = 1.0 / DAY  # kg m-2 s-1
+def _rate(name: str, standard_name: str, long_name: str, low: float, high: float, typical: Band) -> Entry:
+    """A flux of water whose limits are given in mm per day."""
+    band = (typical[0] / DAY, typical[1] / DAY)
+    return Entry(name, standard_name, long_name, "kg m-2 s-1", low / DAY, high / DAY, band)
 
-# Typical bands are wide for a global or basin field and for a single season, yet less than the factor of the commonest
-# confusion on the side where it strikes: centimetres for millimetres (10), metres (1000), days for seconds (86400).
-CATALOGUE: Mapping[str, Entry] = MappingProxyType(
-    {
-        entry.name: entry
-        for entry in (
-            Entry(
-                "pr", "precipitation_flux", "kg m-2 s-1", -10 * _MM_DAY, 2000 * _MM_DAY, (0.02 * _MM_DAY, 100 * _MM_DAY)
-            ),
-            Entry("prsn", "snowfall_flux", "kg m-2 s-1", -10 * _MM_DAY, 1000 * _MM_DAY, (0.0, 100 * _MM_DAY)),
-            Entry("tas", "air_temperature", "K", 170.0, 345.0, (200.0, 325.0)),
-            Entry("huss", "specific_humidity", "1", -1e-4, 0.06, (1e-5, 0.04)),
-            Entry("ps", "surface_air_pressure", "Pa", 3e4, 1.2e5, (4e4, 1.1e5)),
-            Entry("cw", "canopy_water_amount", "kg m-2", -0.01, 20.0, (0.0, 5.0)),
-            Entry("snw", "surface_snow_amount", "kg m-2", -1.0, 2e5, (0.0, 2e4)),
-            Entry("mrso", "mass_content_of_water_in_soil", "kg m-2", 0.0, 8000.0, (5.0, 5000.0)),
-            Entry("mrro", "runoff_flux", "kg m-2 s-1", -10 * _MM_DAY, 2000 * _MM_DAY, (0.0, 60 * _MM_DAY)),
-            Entry("mrros", "surface_runoff_flux", "kg m-2 s-1", -10 * _MM_DAY, 2000 * _MM_DAY, (0.0, 60 * _MM_DAY)),
-            Entry(
-                "evspsbl",
-                "water_evapotranspiration_flux",
-                "kg m-2 s-1",
-                -20 * _MM_DAY,
-                60 * _MM_DAY,
-                (0.0, 15 * _MM_DAY),
-            ),
-            Entry("hfls", "surface_upward_latent_heat_flux", "W m-2", -500.0, 1500.0, (0.05, 400.0)),
-            Entry("hfss", "surface_upward_sensible_heat_flux", "W m-2", -1000.0, 1500.0, (0.05, 400.0)),
-            # Greenland's outlets reach -22 m in the JPL mascons; a basin's or mascon's deviation is 8 to 1300 mm.
-            Entry("twsa", "lwe_thickness_anomaly_of_land_water", "mm", -3e4, 2e4, (7.0, 300.0), anomaly=True),
-            Entry(
-                "twsa_uncertainty",
-                "lwe_thickness_anomaly_of_land_water standard_error",
-                "mm",
-                0.0,
-                2000.0,
-                (1.0, 300.0),
-            ),
-            Entry("mrgw", "mass_content_of_water_in_ground", "kg m-2", 0.0, 2e4, (1.0, 1e4)),
-            Entry("tws", "land_water_amount", "kg m-2", 0.0, 1e6, (1.0, 1e5)),
-            Entry("lst", "surface_temperature", "K", 170.0, 360.0, (200.0, 340.0)),
-            Entry("dis", "water_volume_transport_in_river_channel", "m3 s-1", 0.0, 4e5, (0.0, 4e5)),
-        )
-    }
+
+def _water(name: str, standard_name: str, long_name: str, low: float, high: float, typical: Band) -> Entry:
+    """An amount of water [kg m-2], which is mm."""
+    return Entry(name, standard_name, long_name, "kg m-2", low, high, typical)
+
+
+# Typical bands are wide enough for a single basin or season, yet narrower than the factor of the commonest confusion on
+# the side where it strikes: centimetres for millimetres (10), metres (1000), days for seconds (86400). Packing and
+# de-accumulation leave a little negative precipitation and runoff.
+_TABLE = (
+    _rate("pr", "precipitation_flux", "precipitation", -10, 2000, (0.02, 100)),
+    _rate("prsn", "snowfall_flux", "snowfall", -10, 1000, (0, 100)),
+    _rate("evspsbl", "water_evapotranspiration_flux", "evaporation with transpiration", -20, 60, (0, 15)),
+    _rate("mrro", "runoff_flux", "total runoff", -10, 2000, (0, 60)),
+    _rate("mrros", "surface_runoff_flux", "surface runoff", -10, 2000, (0, 60)),
+    _water("cw", "canopy_water_amount", "water on the canopy", -0.01, 20, (0, 5)),
+    _water("snw", "surface_snow_amount", "snow water equivalent", -1, 2e5, (0, 2e4)),
+    _water("mrso", "mass_content_of_water_in_soil", "soil moisture of the whole profile", 0, 8000, (5, 5000)),
+    _water("mrgw", "", "groundwater storage", -1e4, 2e4, (0, 1e4)),
+    _water("mrtws", "land_water_amount", "terrestrial water storage", 0, 1e6, (1, 1e5)),
+    # Greenland's outlets reach -22 m in the JPL mascons; a basin or mascon deviates by 8 to 1300 mm, most by 20 to 150.
+    Entry(
+        "twsa",
+        "change_in_land_water_amount",
+        "terrestrial water storage anomaly",
+        "kg m-2",
+        -3e4,
+        2e4,
+        (7, 250),
+        anomaly=True,
+    ),
+    _water(
+        "twsa_uncertainty",
+        "change_in_land_water_amount standard_error",
+        "one sigma of the terrestrial water storage anomaly",
+        0,
+        2000,
+        (1, 300),
+    ),
+    Entry("tas", "air_temperature", "air temperature near the surface", "K", 170, 345, (200, 325)),
+    Entry("lst", "surface_temperature", "land surface temperature", "K", 170, 360, (200, 340)),
+    Entry("huss", "specific_humidity", "specific humidity near the surface", "1", -1e-4, 0.06, (1e-5, 0.04)),
+    Entry("ps", "surface_air_pressure", "surface pressure", "Pa", 3e4, 1.2e5, (4e4, 1.1e5)),
+    Entry("hfls", "surface_upward_latent_heat_flux", "latent heat, upward", "W m-2", -500, 1500, (0.05, 400)),
+    Entry("hfss", "surface_upward_sensible_heat_flux", "sensible heat, upward", "W m-2", -1000, 1500, (0.05, 400)),
+    Entry("dis", "water_volume_transport_in_river_channel", "river discharge", "m3 s-1", 0, 4e5, (0, 4e5)),
 )
+CATALOGUE: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _TABLE})
 
 
 @dataclass(frozen=True)
@@ -138,6 +150,7 @@ _ALIASES = {
     "j/m2": "J m-2",
     "j m**-2": "J m-2",
     "j m-2 day-1": "J m-2 day-1",
+    "kg m-2 of water": "kg m-2",
     "meter": "m",
     "metre": "m",
     "meters": "m",
@@ -163,10 +176,6 @@ _ALIASES = {
 }
 
 _CONVERSIONS: dict[tuple[str, str], Conversion] = {
-    ("mm", "mm"): Conversion(),
-    ("kg m-2", "mm"): Conversion(),
-    ("cm", "mm"): Conversion(10.0),
-    ("m", "mm"): Conversion(WATER),
     ("mm", "kg m-2"): Conversion(),
     ("cm", "kg m-2"): Conversion(10.0),
     ("m", "kg m-2"): Conversion(WATER),
@@ -206,6 +215,20 @@ _SLIPS = (
 def entry(name: str) -> Entry:
     """The catalogue's entry of a name. Raises KeyError: an unknown name is a defect of the caller."""
     return CATALOGUE[name]
+
+
+def store_variable(name: str, dims: tuple[str, ...], *, may_be_missing: bool = False) -> Variable:
+    """The array of a store that holds a catalogue variable: units, names and believed range."""
+    known = entry(name)
+    return Variable(
+        dims=dims,
+        units=known.units,
+        long_name=known.long_name,
+        standard_name=known.standard_name,
+        dtype=known.dtype,
+        valid_range=(known.valid_min, known.valid_max),
+        may_be_missing=may_be_missing,
+    )
 
 
 def canonical_units(units: str) -> str:
@@ -274,10 +297,12 @@ def check_range(
     units: str | None = None,
     axis: int | None = None,
     what: str | None = None,
+    judge_size: bool = True,
 ) -> None:
     """Refuse values outside the catalogue's range, or whose whole field is too small or too large for its unit.
 
     array: values in the catalogue's unit. units: what the file said, for the message. what: the file's own name of it.
+    judge_size: off for a sample too small to tell a mean.
     """
     known = entry(name)
     label = f"{file}: variable '{what or name}'"
@@ -288,17 +313,17 @@ def check_range(
             f"{label}: found no valid value, expected {known.units} within {_span(known)}; check the fill value"
         )
     low, high = float(np.min(array, where=finite, initial=np.inf)), float(np.max(array, where=finite, initial=-np.inf))
-    size = _size(array, finite, known.anomaly, axis)
+    size = _size(array, finite, known.anomaly, axis) if judge_size else None
     bad = low < known.valid_min or high > known.valid_max
     small = size is not None and size < known.typical[0] and size > 0
     large = size is not None and size > known.typical[1]
     if not (bad or small or large):
         return
     if bad:
-        found = f"found {low:.4g} .. {high:.4g}, expected {_span(known)} {known.units}{said}"
+        found = f"found {low:.4g} .. {high:.4g}, expected {_span(known)}{said}"
     else:
         kind = "a typical deviation in time" if known.anomaly else "a mean size"
-        bounds = f"{known.typical[0]:.3g} .. {known.typical[1]:.3g} {known.units}"
+        bounds = f"{known.typical[0]:.3g} .. {known.typical[1]:.3g} {_unit(known)}"
         found = f"found {kind} of {size:.3g}, expected {bounds}{said}"
     raise InputError(f"{label}: {found}; {_guess(known, low, high, size)}")
 
@@ -342,4 +367,8 @@ def _times(factor: float) -> str:
 
 
 def _span(known: Entry) -> str:
-    return f"{known.valid_min:.4g} .. {known.valid_max:.4g}"
+    return f"{known.valid_min:.4g} .. {known.valid_max:.4g} {_unit(known)}"
+
+
+def _unit(known: Entry) -> str:
+    return "kg m-2 (= mm)" if known.units == "kg m-2" else known.units

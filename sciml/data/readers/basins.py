@@ -1,9 +1,9 @@
 """A table of basin means: storage, precipitation, evapotranspiration and runoff by month, in one NetCDF file.
 
 Layout of Lehmann, Vishwakarma & Bamber 2022 (doi:10.5194/hess-26-35-2022) merged into one file: `P_<product>`,
-`ET_<product>`, `R_<product>` (basin, time) [mm month-1], `TWS_<product>` and `TWS_uncertainty_<product>` [mm],
-`climate` (basin), and a mask file `basin_index(lat, lon)` that points into its own list of basin names. A file may
-hold other basins, fewer variables, basins without storage (all NaN) or without a place in the mask.
+`ET_<product>`, `R_<product>` (basin, time) [mm month-1], `TWS_<product>` and `TWS_uncertainty_<product>` [kg m-2,
+which is mm], `climate` (basin), and a mask file `basin_index(lat, lon)` that points into its own list of basin names.
+A file may hold other basins, fewer variables, basins without storage (all NaN) or without a place in the mask.
 """
 
 from collections.abc import Sequence
@@ -39,12 +39,12 @@ def read(
     `GLDAS21_NOAH36`; precipitation of a family that has none of its own is that of its first part (`P_GLDAS21`).
     real_months: where given, storage is NaN in months without a real GRACE record, since the table fills the gaps.
 
-    Returns dimensions basin, time, family, cell. `twsa` (basin, time) [mm]; `twsa_uncertainty` where the table has
-    it; `pr`, `evspsbl`, `mrro` (family, basin, time) [kg m-2 s-1], NaN where the table has none; `observed` (time)
-    bool where real_months is given; `climate` (basin) str where the table has it; with a mask `lat`, `lon`,
-    `area_km2`, `n_cells` (basin; NaN, NaN, NaN, 0 without a place) and `cell_parent`, `cell_lat`, `cell_lon`,
-    `cell_area_km2` (cell). `time` is the month's first day. Attribute `notes` names what is missing. Raises
-    InputError naming what was found and expected.
+    Returns dimensions basin, time, family, cell. `twsa` (basin, time) [kg m-2, which is mm]; `twsa_uncertainty` where
+    the table has it; `pr`, `evspsbl`, `mrro` (family, basin, time) [kg m-2 s-1], NaN where the table has none;
+    `observed` (time) bool where real_months is given; `climate` (basin) str where the table has it; with a mask
+    `lat`, `lon`, `area_km2`, `n_cells` (basin; NaN, NaN, NaN, 0 without a place) and `cell_parent`, `cell_lat`,
+    `cell_lon`, `cell_area_km2` (cell). `time` is the month's first day. Attribute `notes` names what is missing.
+    Raises InputError naming what was found and expected.
     """
     ds = open_netcdf(file)
     require(ds, ("basin", "time"), file=file, layout=LAYOUT)

@@ -9,8 +9,8 @@ import xarray as xr
 
 from sciml.core.errors import InputError
 from sciml.core.urls import exists, filesystem, is_remote
-
-SECOND = "datetime64[s]"
+from sciml.data import catalogue
+from sciml.data.months import SECOND, Records, records
 
 
 @contextlib.contextmanager
@@ -149,6 +149,51 @@ def decode_time(variable: xr.DataArray, *, file: str, units: str | None = None) 
             f"{file}: variable '{variable.name}': found no date in '{text}'; expected YYYY-MM-DD"
         ) from error
     return start + np.round(values * seconds).astype("timedelta64[s]")
+
+
+def order_records(ds: xr.Dataset, variable: str, *, file: str) -> tuple[xr.Dataset, Records]:
+    """GRACE records in order of time: the dataset, its record dimension called `time`, and the validated records.
+
+    Raises InputError where `time_bounds` is missing, misshapen, or holds two identical records.
+    """
+    require(ds, ("time_bounds",), file=file, layout="a GRACE product")
+    units = units_of(ds, "time") if "time" in ds.variables else None
+    bounds = decode_time(ds["time_bounds"], file=file, units=units)
+    time = str(ds[variable].dims[0])
+    if bounds.shape != (ds.sizes[time], 2):
+        raise InputError(f"{file}: variable 'time_bounds': found shape {bounds.shape}, expected ({ds.sizes[time]}, 2)")
+    order = np.argsort(bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) // 2, kind="stable")
+    ds = ds.rename({time: "time"}) if time != "time" else ds
+    if (np.diff(order) != 1).any():
+        ds = ds.isel(time=order)
+    return ds, records(bounds[order, 0], bounds[order, 1], file=file)
+
+
+def storage_map(file: str, *, layout: str) -> xr.Dataset:
+    """A gridded storage product, `lwe_thickness(time, lat, lon)` in cm with `time_bounds`, lazily (dask).
+
+    Returns `twsa` (time, lat, lon) [kg m-2, which is mm], `time_bounds` (time, bound), `land` (lat, lon) bool where the
+    file has `land_mask`; lat and lon ascending, lon in [-180, 180). The range is checked on up to 24 records.
+    """
+    ds = order_axes(open_netcdf(file), file=file)
+    require(ds, ("lwe_thickness", "time_bounds"), file=file, layout=layout)
+    with reading(file):
+        ds, found = order_records(ds, "lwe_thickness", file=file)
+        units = units_of(ds, "lwe_thickness")
+        raw = ds["lwe_thickness"].transpose("time", "lat", "lon")
+        steps = np.unique(np.linspace(0, len(found) - 1, 24).astype(int))
+        sample = catalogue.convert("twsa", raw.isel(time=steps).values, units=units or "cm", file=file)
+        land = ds["land_mask"].transpose("lat", "lon").values > 0.5 if "land_mask" in ds else None
+    judged = sample if land is None else np.where(land, sample, np.nan)
+    catalogue.check_range("twsa", judged, file=file, units=units, axis=0, what="lwe_thickness")
+    twsa = catalogue.convert("twsa", raw.chunk({"time": 12}), units=units or "cm", file=file).astype("float32")
+    twsa.attrs = catalogue.entry("twsa").attributes
+    out = xr.Dataset({"twsa": twsa.drop_vars("time", errors="ignore")}).assign_coords(time=found.middle)
+    out["time_bounds"] = (("time", "bound"), np.stack([found.start, found.end], axis=-1))
+    if land is not None:
+        out["land"] = (("lat", "lon"), land)
+    out.attrs.update(source=file, layout=layout, notes=[])
+    return out
 
 
 def units_of(ds: xr.Dataset, name: str) -> str | None:

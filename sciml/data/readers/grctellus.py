@@ -15,10 +15,10 @@ from sciml.core.errors import InputError
 from sciml.core.grid import cell_area_km2, unit_vectors
 from sciml.data import catalogue, months
 from sciml.data.readers.common import (
-    decode_time,
     note,
     open_netcdf,
     order_axes,
+    order_records,
     reading,
     require,
     resolution_degrees,
@@ -42,7 +42,7 @@ def read(file: str) -> xr.Dataset:
     ds = order_axes(open_netcdf(file), file=file)
     require(ds, ("lwe_thickness", "mascon_ID", "time_bounds"), file=file, layout=LAYOUT)
     with reading(file):
-        ds, records = _order_records(ds, file)
+        ds, records = order_records(ds, "lwe_thickness", file=file)
         cells = _cells(ds, file)
         twsa = _land_means(ds, "lwe_thickness", "twsa", cells, file)
         sigma = _land_means(ds, "uncertainty", "twsa_uncertainty", cells, file) if "uncertainty" in ds else None
@@ -75,19 +75,6 @@ def to_map(values: np.ndarray, mascons: xr.Dataset) -> xr.DataArray:
     out[..., row, column] = values[..., mascons["cell_parent"].values]
     dims = [*(f"dim_{i}" for i in range(values.ndim - 1)), "lat", "lon"]
     return xr.DataArray(out, dims=dims, coords={"lat": lat, "lon": lon})
-
-
-def _order_records(ds: xr.Dataset, file: str) -> tuple[xr.Dataset, months.Records]:
-    units = units_of(ds, "time") if "time" in ds.variables else None
-    bounds = decode_time(ds["time_bounds"], file=file, units=units)
-    time = ds["lwe_thickness"].dims[0]
-    if bounds.shape != (ds.sizes[time], 2):
-        raise InputError(f"{file}: variable 'time_bounds': found shape {bounds.shape}, expected ({ds.sizes[time]}, 2)")
-    order = np.argsort(bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) // 2, kind="stable")
-    ds = ds.rename({time: "time"}) if time != "time" else ds
-    if (np.diff(order) != 1).any():
-        ds = ds.isel(time=order)
-    return ds, months.records(bounds[order, 0], bounds[order, 1], file=file)
 
 
 def _cells(ds: xr.Dataset, file: str) -> dict[str, np.ndarray]:

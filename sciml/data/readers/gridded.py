@@ -1,0 +1,168 @@
+"""Lazy grids: one Zarr store, one NetCDF file, or many NetCDF files of one product, local or s3://.
+
+Nothing is read but the axes and a sample for the range check; the arrays are dask arrays.
+"""
+
+import glob
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sciml.core.errors import InputError
+from sciml.core.urls import exists, filesystem, is_remote, join, refused
+from sciml.data import catalogue
+from sciml.data.months import MONTH, SECOND
+from sciml.data.readers.common import decode_time, order_axes, reading, require_file
+
+_DAY = np.timedelta64(86400, "s")
+_SAMPLE = 24  # time steps that the range check looks at
+_JUDGED = 200  # a mean size is believed from this many cells on
+
+
+def open_gridded(url: str) -> xr.Dataset:
+    """Open a grid lazily: `time` as datetime64[s] in order, `lat` and `lon` ascending, lon in [-180, 180).
+
+    url: a Zarr store, a NetCDF file, a local folder of NetCDF files, or a local pattern with `*`. Raises InputError for
+    what is missing, damaged, has no time axis, or holds a time twice.
+    """
+    with reading(url):
+        ds = _open(url)
+        if "time" not in ds.dims or "time" not in ds.variables:
+            raise InputError(f"{url}: no axis 'time'; found {list(ds.dims)}; expected time, lat, lon")
+        ds = order_axes(ds, file=url)
+        time = ds["time"].values.astype(SECOND)
+    order = np.argsort(time, kind="stable")
+    if (np.diff(order) != 1).any():
+        ds, time = ds.isel(time=order), time[order]
+    if (np.diff(time) == np.timedelta64(0)).any():
+        i = int(np.flatnonzero(np.diff(time) == np.timedelta64(0))[0])
+        raise InputError(f"{url}: axis 'time' holds {time[i]} twice; expected each time once")
+    return ds
+
+
+def intervals(time: np.ndarray, *, file: str, stamp: str = "start") -> np.ndarray:
+    """The interval each time stands for, from the step of the axis: (time, 2) datetime64[s].
+
+    Daily stamps stand for their day at any hour, monthly ones for their calendar month; sub-daily ones for the step
+    that begins (`stamp="start"`) or ends (`stamp="end"`) there. Raises InputError for another step or a single time.
+    """
+    time = np.asarray(time).astype(SECOND)
+    if len(time) < 2:
+        raise InputError(f"{file}: axis 'time' has {len(time)} step; expected at least 2, to know the length of a step")
+    step = np.diff(time).min()
+    if np.timedelta64(28, "D") <= step <= np.timedelta64(31, "D"):
+        first = time.astype(MONTH)
+        return np.stack([first.astype(SECOND), (first + 1).astype(SECOND)], axis=-1)
+    if step == _DAY:
+        first = time.astype("datetime64[D]")
+        return np.stack([first.astype(SECOND), (first + 1).astype(SECOND)], axis=-1)
+    if step < _DAY and _DAY % step == np.timedelta64(0, "s"):
+        return np.stack([time - step, time] if stamp == "end" else [time, time + step], axis=-1)
+    raise InputError(f"{file}: axis 'time' has a step of {step}; expected a part of a day, a day or a month")
+
+
+def finish(
+    variables: Mapping[str, xr.DataArray], bounds: np.ndarray, *, file: str, layout: str, notes: list[str]
+) -> xr.Dataset:
+    """Predictors as all readers return them.
+
+    variables: catalogue names, dimensions (time, lat, lon), catalogue units; bounds: (time, 2). Adds `time_bounds`,
+    sets `time` to each interval's start, attributes and dtype, and checks the ranges on a sample of time steps.
+    """
+    out = xr.Dataset({name: data.transpose("time", "lat", "lon") for name, data in variables.items()})
+    out = out.assign_coords(time=bounds[:, 0], time_bounds=(("time", "bound"), bounds))
+    out = out.drop_vars([name for name in out.coords if name not in {"time", "lat", "lon", "time_bounds"}])
+    for name in out.data_vars:
+        known = catalogue.entry(str(name))
+        out[name] = out[name].astype(known.dtype)
+        out[name].attrs = known.attributes
+        out[name].encoding = {}
+    out.attrs = {"source": file, "layout": layout, "notes": notes}
+    check_sample(out, file=file)
+    return out
+
+
+def check_sample(ds: xr.Dataset, *, file: str) -> None:
+    """Range check of every variable on up to 24 time steps spread over the record. Raises InputError."""
+    steps = np.unique(np.linspace(0, ds.sizes["time"] - 1, _SAMPLE).astype(int))
+    for name in ds.data_vars:
+        with reading(file):
+            values = ds[name].isel(time=steps).values
+        enough = np.isfinite(values[0]).sum() >= _JUDGED
+        catalogue.check_range(str(name), values, file=file, units=None, judge_size=bool(enough))
+
+
+def seconds_of(bounds: np.ndarray, like: xr.DataArray) -> Any:
+    """Length of each interval [s]: a number where all are equal, else an array along time that multiplies `like`."""
+    length = (bounds[:, 1] - bounds[:, 0]).astype(np.float64)
+    if (length == length[0]).all():
+        return float(length[0])
+    return xr.DataArray(length, dims="time", coords={"time": like["time"]})
+
+
+def is_zarr(url: str) -> bool:
+    """Whether a URL names a Zarr group (version 2 or 3)."""
+    return any(exists(join(url, name)) for name in ("zarr.json", ".zgroup", ".zmetadata"))
+
+
+def _open(url: str) -> xr.Dataset:
+    if not is_remote(url) and any(mark in str(url) for mark in "*?["):
+        return _open_many(sorted(glob.glob(str(url))), url)  # noqa: PTH207 (patterns may be absolute)
+    require_file(url)
+    if is_zarr(url):
+        return _open_zarr(url)
+    if not is_remote(url) and Path(url).is_dir():
+        return _open_many(sorted(str(p) for p in Path(url).iterdir() if p.suffix in {".nc", ".nc4", ".h5"}), url)
+    return _open_one(url)
+
+
+def _open_zarr(url: str) -> xr.Dataset:
+    with refused(url, "read"):
+        plain = xr.open_zarr(url, chunks=None, decode_times=False, consolidated=None)
+    # whole shards: smaller dask chunks would read each shard many times
+    chunks: dict[str, int] = {}
+    for data in plain.data_vars.values():
+        stored = data.encoding.get("shards") or data.encoding.get("chunks") or ()
+        for dim, size in zip(data.dims, stored, strict=False):
+            chunks[str(dim)] = max(chunks.get(str(dim), 1), int(size))
+    return _with_time(plain.chunk(chunks or {}), url)
+
+
+def _open_one(url: str) -> xr.Dataset:
+    options: dict[str, Any] = {"decode_times": False, "chunks": {}}
+    try:
+        if is_remote(url):
+            fs, path = filesystem(url)
+            return _with_time(xr.open_dataset(fs.open(path, "rb"), engine="h5netcdf", **options), url)
+        return _with_time(xr.open_dataset(url, engine="netcdf4", **options), url)
+    except ValueError as error:
+        raise InputError(
+            f"{url}: neither NetCDF nor Zarr ({' '.join(str(error).split())[:160]}); check the path"
+        ) from error
+
+
+def _open_many(files: list[str], url: str) -> xr.Dataset:
+    if not files:
+        raise InputError(f"{url}: no NetCDF file there; check the path or the pattern")
+    parts = []
+    for file in files:
+        with reading(file):
+            parts.append(_open_one(file))  # each file's times have an origin of their own
+    first = parts[0]
+    for file, part in zip(files, parts, strict=True):
+        missing = set(first.data_vars) ^ set(part.data_vars)
+        if missing:
+            raise InputError(f"{file}: variables differ from {files[0]}: {', '.join(sorted(map(str, missing)))}")
+    return xr.concat(parts, dim="time", data_vars="minimal", coords="minimal", compat="override", join="exact")
+
+
+def _with_time(ds: xr.Dataset, file: str) -> xr.Dataset:
+    if "valid_time" in ds.dims and "time" not in ds.dims:
+        ds = ds.drop_vars("time", errors="ignore").rename({"valid_time": "time"})
+    if "time" in ds.variables and ds["time"].dims == ("time",):
+        decoded = decode_time(ds["time"], file=file)
+        ds = ds.assign_coords(time=("time", decoded, {"standard_name": "time"}))
+    return ds
