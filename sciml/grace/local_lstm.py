@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sciml.core.errors import ConfigError, InputError
 from sciml.core.seeds import seed_for
-from sciml.nn.ensemble import Shape, initial_parameters, predict_plain, shape_of, train_plain
+from sciml.nn.ensemble import Shape, initial_parameters, predict_compiled, shape_of, train_compiled
 from sciml.nn.training import TrainingConfig
 
 Floats = NDArray[np.float32]
@@ -79,7 +79,7 @@ def fit_units(
         for name, value in scaling.items():
             states[name][unit] = value
         seeds = [seed_for(root_seed, "local_lstm", unit_id, member) for member in range(config.members)]
-        states["parameters"][unit] = train_plain(
+        states["parameters"][unit] = train_compiled(
             np.stack([initial_parameters(shape, seed_for(seed, "parameters")) for seed in seeds]),
             _scaled(x, scaling["feature_mean"], scaling["feature_scale"]),
             ((y - scaling["target_mean"]) / scaling["target_scale"]).astype(np.float32),
@@ -108,7 +108,7 @@ def predict_units(states: States, features: NDArray[Any], parent: NDArray[np.int
         x = features[place]
         known = np.isfinite(x).all(axis=(2, 3))
         inputs = _scaled(x[known], states["feature_mean"][unit], states["feature_scale"][unit])
-        values = predict_plain(states["parameters"][unit], inputs, shape)
+        values = predict_compiled(states["parameters"][unit], inputs, shape)
         values = values * states["target_scale"][unit] + states["target_mean"][unit]
         where, when = np.nonzero(known)
         result[place[where], :, when] = values.T

@@ -6,7 +6,10 @@ A network reads a short sequence x_1 .. x_L and predicts one number from the las
     h_t = sig(o) tanh(c_t);  y = w . h_L + b
 
 the equations and the parameter order of `torch.nn.LSTM` with one layer, followed by the head's weight and bias.
-Every network is trained with all its samples in each step (full batch) by Adam with decoupled weight decay.
+Every network is trained with all its samples in each step (full batch) by Adam with decoupled weight decay, and the
+loss is sum(w (y - target)^2) / sum(w). Three engines solve the same problem: `compiled` (CPU; the default), `plain`
+(torch.nn.LSTM, one network after another; the reference) and `stacked` (all networks of many units in batched products;
+for a GPU).
 """
 
 from dataclasses import dataclass
@@ -17,10 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sciml.core.errors import ConfigError
+from sciml.nn import lstm_kernel
 from sciml.nn.losses import weighted_mse
 from sciml.nn.training import TrainingConfig, learning_rate_at, single_thread
 
 Floats = NDArray[np.float32]
+
+_BLOCK = 512  # samples predicted at once: the working arrays stay in the cache
 
 
 class SequenceLSTM(nn.Module):
@@ -84,21 +90,58 @@ def initial_parameters(shape: Shape, seed: int) -> Floats:
     return np.random.default_rng(seed).uniform(-bound, bound, shape.parameters).astype(np.float32)
 
 
-def train_plain(
+def train_compiled(
     initial: Floats, inputs: Floats, target: Floats, weight: Floats, shape: Shape, config: TrainingConfig
 ) -> Floats:
-    """Train networks one after another with torch.nn.LSTM.
+    """Train networks one after another in compiled code.
 
     initial: (network, parameters); inputs: (sample, lag, feature); target: (sample,); weight: (network, sample), 0 for
     a sample that a network does not see. Returns (network, parameters).
     """
+    rates = _learning_rates(config)
+    series = np.ascontiguousarray(np.transpose(inputs, (1, 2, 0)), dtype=np.float32)
+    rows = []
+    for start, share in zip(initial, weight, strict=True):
+        seen = np.flatnonzero(share > 0)
+        count = _padded(len(seen))
+        rows.append(
+            lstm_kernel.train(
+                start.astype(np.float32),
+                _pad(series[..., seen], count),
+                _pad(target[seen], count),
+                _pad(share[seen] / share[seen].sum(dtype=np.float64), count),
+                shape.hidden_size,
+                rates,
+                config.weight_decay,
+            )
+        )
+    return np.stack(rows)
+
+
+def predict_compiled(parameters: Floats, inputs: Floats, shape: Shape) -> Floats:
+    """(network, parameters), (sample, lag, feature) -> (network, sample); a sample's value depends on no other."""
+    samples = len(inputs)
+    result = np.empty((len(parameters), samples), np.float32)
+    for first in range(0, samples, _BLOCK):
+        stop = min(first + _BLOCK, samples)
+        block = _pad(np.transpose(inputs[first:stop], (1, 2, 0)), _padded(stop - first))
+        for network, row in enumerate(parameters):
+            values = lstm_kernel.predict(row.astype(np.float32), block, shape.hidden_size)
+            result[network, first:stop] = values[: stop - first]
+    return result
+
+
+def train_plain(
+    initial: Floats, inputs: Floats, target: Floats, weight: Floats, shape: Shape, config: TrainingConfig
+) -> Floats:
+    """What `train_compiled` does, with torch.nn.LSTM, autograd and torch.optim.AdamW."""
     with single_thread():
         rows = [_train_one(*row, inputs, target, shape, config) for row in zip(initial, weight, strict=True)]
     return np.stack(rows)
 
 
 def predict_plain(parameters: Floats, inputs: Floats, shape: Shape) -> Floats:
-    """(network, parameters), (sample, lag, feature) -> (network, sample)."""
+    """What `predict_compiled` does, with torch.nn.LSTM."""
     model = SequenceLSTM(shape.features, shape.hidden_size)
     sequences = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
     rows = []
@@ -107,6 +150,48 @@ def predict_plain(parameters: Floats, inputs: Floats, shape: Shape) -> Floats:
             nn.utils.vector_to_parameters(torch.from_numpy(np.array(row, dtype=np.float32)), model.parameters())
             rows.append(model(sequences).numpy())
     return np.stack(rows)
+
+
+def train_stacked(
+    initial: Tensor, inputs: Tensor, target: Tensor, weight: Tensor, shape: Shape, config: TrainingConfig
+) -> Tensor:
+    """Train all networks of many units at once, on the device where the tensors lie.
+
+    initial: (unit, network, parameters); inputs: (unit, sample, lag, feature); target: (unit, sample); weight: (unit,
+    network, sample), 0 where there is no sample. Returns (unit, network, parameters).
+    """
+    parameters = initial.clone().requires_grad_()
+    optimiser = torch.optim.AdamW(
+        [parameters], lr=config.learning_rate, weight_decay=config.weight_decay, fused=initial.device.type == "cuda"
+    )
+    share = weight / weight.sum(dim=-1, keepdim=True)
+    for rate in _learning_rates(config):
+        optimiser.param_groups[0]["lr"] = float(rate)
+        error = predict_stacked(parameters, inputs, shape) - target[:, None]
+        # a sum over networks: no network's gradient knows the others
+        (gradient,) = torch.autograd.grad((share * error.square()).sum(), parameters)
+        parameters.grad = gradient
+        optimiser.step()
+    return parameters.detach()
+
+
+def predict_stacked(parameters: Tensor, inputs: Tensor, shape: Shape) -> Tensor:
+    """(unit, network, parameters), (unit, sample, lag, feature) -> (unit, network, sample)."""
+    w_x, w_h, b_x, b_h, head, bias = shape.split(parameters)
+    units, networks = parameters.shape[:2]
+    into, between = w_x.transpose(-1, -2), w_h.transpose(-1, -2)
+    offset = (b_x + b_h)[:, :, None]
+    hidden = cell = None
+    for lag in range(inputs.shape[2]):
+        gates = torch.matmul(inputs[:, None, :, lag], into) + offset
+        if hidden is not None:
+            gates = gates + torch.matmul(hidden, between)
+        i, f, g, o = gates.split(shape.hidden_size, dim=-1)
+        written = torch.sigmoid(i) * torch.tanh(g)
+        cell = written if cell is None else torch.sigmoid(f) * cell + written
+        hidden = torch.sigmoid(o) * torch.tanh(cell)
+    assert hidden is not None and hidden.shape[:2] == (units, networks)
+    return torch.matmul(hidden, head[..., None]).squeeze(-1) + bias[..., None]
 
 
 def _train_one(
@@ -119,9 +204,24 @@ def _train_one(
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
-    for epoch in range(config.epochs):
-        optimiser.param_groups[0]["lr"] = learning_rate_at(epoch, config.epochs, config)
+    for rate in _learning_rates(config):
+        optimiser.param_groups[0]["lr"] = float(rate)
         optimiser.zero_grad(set_to_none=True)
         weighted_mse(model(sequences), truth, share).backward()
         optimiser.step()
     return nn.utils.parameters_to_vector(model.parameters()).detach().numpy().copy()
+
+
+def _learning_rates(config: TrainingConfig) -> NDArray[np.float64]:
+    return np.array([learning_rate_at(epoch, config.epochs, config) for epoch in range(config.epochs)])
+
+
+def _padded(samples: int) -> int:
+    return -(-samples // lstm_kernel.LANES) * lstm_kernel.LANES
+
+
+def _pad(values: NDArray[np.floating], samples: int) -> Floats:
+    """Contiguous float32, the last axis filled with zeros up to `samples`."""
+    result = np.zeros((*values.shape[:-1], samples), np.float32)
+    result[..., : values.shape[-1]] = values
+    return result
