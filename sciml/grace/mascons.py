@@ -1,0 +1,74 @@
+"""Sums over mascons: area-weighted land means, super-mascons of neighbours, members of GRACE's own error."""
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from sciml.core.grid import great_circle_km
+
+
+def mean_operator(parent: np.ndarray, area: np.ndarray, mascons: int) -> csr_array:
+    """Area-weighted means over the land of each mascon, as a matrix (mascon, cell) whose rows sum to 1.
+
+    parent: (cell,) index of the mascon; area: (cell,) [km2]. Raises ValueError for a mascon without a cell.
+    """
+    total = np.bincount(parent, area, mascons)
+    if (total <= 0).any():
+        raise ValueError(f"mascon {int(np.argmin(total))} has no land cell; leave it out")
+    return csr_array((area / total[parent], (parent, np.arange(len(parent)))), shape=(mascons, len(parent)))
+
+
+def mascon_mean(values: np.ndarray, parent: np.ndarray, area: np.ndarray, mascons: int) -> np.ndarray:
+    """Area-weighted land means. values: (cell, ...) -> (mascon, ...), float64."""
+    values = np.asarray(values, dtype=np.float64)
+    flat = mean_operator(parent, area, mascons) @ values.reshape(len(parent), -1)
+    return flat.reshape(mascons, *values.shape[1:])
+
+
+def super_mascons(latitude: np.ndarray, longitude: np.ndarray, *, across_km: float = 700.0) -> np.ndarray:
+    """Blocks of about 2 x 2 mascons: (mascon,) label in [0, blocks).
+
+    latitude, longitude: (mascon,) centres [degrees]. Cut in bands of latitude and in pieces of a band of `across_km`
+    each; a block of one mascon shows no contrast and is joined to its nearest block.
+    """
+    band = np.floor(np.deg2rad(latitude - latitude.min() + 1e-6) * 6371.0 / across_km)
+    label = np.full(len(latitude), -1)
+    count = 0
+    for b in np.unique(band):
+        rows = np.flatnonzero(band == b)
+        width = np.rad2deg(across_km / 6371.0) / np.cos(np.deg2rad(latitude[rows].mean()))
+        piece = np.floor((longitude[rows] - longitude[rows].min() + 1e-6) / width)
+        for k in np.unique(piece):
+            label[rows[piece == k]] = count
+            count += 1
+    for mascon in np.flatnonzero(np.bincount(label, minlength=count)[label] == 1):
+        distance = great_circle_km(latitude[mascon], longitude[mascon], latitude, longitude)
+        distance[mascon] = np.inf
+        label[mascon] = label[int(np.argmin(distance))]
+    return np.unique(label, return_inverse=True)[1]
+
+
+def neighbour_pairs(latitude: np.ndarray, longitude: np.ndarray, *, step: float = 0.5) -> np.ndarray:
+    """Pairs of cells that share a side: (pair, 2). latitude, longitude: (cell,) centres of a regular grid [degrees]."""
+    columns = round(360 / step)
+    row = np.round((np.asarray(latitude) + 90 - step / 2) / step).astype(np.int64)
+    column = np.round((np.asarray(longitude) + 180 - step / 2) / step).astype(np.int64) % columns
+    key = row * columns + column
+    order = np.argsort(key)
+    found = []
+    for other in (row * columns + (column + 1) % columns, key + columns):
+        place = np.searchsorted(key[order], other)
+        place = np.minimum(place, len(key) - 1)
+        match = key[order][place] == other
+        found.append(np.stack([np.flatnonzero(match), order[place[match]]], axis=-1))
+    return np.concatenate(found)
+
+
+def border_jump_ratio(values: np.ndarray, parent: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> float:
+    """Mean absolute jump between neighbouring cells across mascon borders over that inside mascons.
+
+    values: (cell, ...) [mm]; parent, latitude, longitude: (cell,). 1 for a field that knows no mascons.
+    """
+    pairs = neighbour_pairs(latitude, longitude)
+    jump = np.abs(values[pairs[:, 0]] - values[pairs[:, 1]]).reshape(len(pairs), -1).mean(axis=1)
+    across = parent[pairs[:, 0]] != parent[pairs[:, 1]]
+    return float(jump[across].mean() / jump[~across].mean())
