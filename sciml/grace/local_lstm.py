@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sciml.core.errors import ConfigError, InputError
 from sciml.core.seeds import seed_for
-from sciml.nn.ensemble import Shape, initial_parameters, predict_compiled, shape_of, train_compiled
+from sciml.nn.ensemble import Shape, initial_parameters, predict_compiled, shape_of, train_compiled, train_stacked
 from sciml.nn.training import TrainingConfig
 
 Floats = NDArray[np.float32]
@@ -27,10 +28,10 @@ class LocalLSTMConfig:
     """Size of the ensemble, of its networks and of their training (full batch, one-cycle steps)."""
 
     members: int = 50
-    hidden_size: int = 16
-    epochs: int = 100
-    learning_rate: float = 1e-2
-    weight_decay: float = 1e-2
+    hidden_size: int = 8
+    epochs: int = 120
+    learning_rate: float = 3e-2
+    weight_decay: float = 1.0
 
     def __post_init__(self) -> None:
         if self.members < 1 or self.hidden_size < 1:
@@ -54,39 +55,39 @@ def fit_units(
     config: LocalLSTMConfig,
     unit_ids: Sequence[int | str],
     root_seed: int,
+    *,
+    device: str = "cpu",
 ) -> States:
     """Train every member of every unit.
 
     features: (unit, record, lag, feature), oldest lag first; targets: (unit, record) [mm]; weights: (unit, record), 1 /
     sigma^2 of GRACE up to a factor; mask: (unit, record), True for records to train on, where everything must be
     finite. Scaling is fitted on these records too. unit_ids: what each unit is; its seeds derive from this.
+    device: on the CPU units are trained one by one and do not depend on their company, to the last bit; elsewhere (a
+    torch device) all at once in batched products.
 
     Returns arrays that lead with `unit`: parameters (unit, member, parameter), feature_mean and feature_scale (unit,
     feature), target_mean and target_scale (unit,) [mm]. A unit with fewer than 24 records to train on gets NaN, and so
     do its predictions. Raises InputError for values that are not finite, or weights that are not positive, where mask
     is True.
     """
-    units, _, _, feature_count = features.shape
-    shape = Shape(feature_count, config.hidden_size)
-    states = _empty_states(units, config.members, shape)
-    for unit, unit_id in enumerate(unit_ids):
+    shape = Shape(features.shape[-1], config.hidden_size)
+    states = _empty_states(len(unit_ids), config.members, shape)
+    usable = np.flatnonzero(mask.sum(axis=1) >= MINIMUM_RECORDS)
+    problems = []
+    for unit in usable:
         use = mask[unit]
-        if int(use.sum()) < MINIMUM_RECORDS:
-            continue
         x, y, w = features[unit, use], targets[unit, use], weights[unit, use]
-        _require_usable(x, y, w, unit_id)
+        _require_usable(x, y, w, unit_ids[unit])
         scaling = _fit_scaling(x, y)
         for name, value in scaling.items():
             states[name][unit] = value
-        seeds = [seed_for(root_seed, "local_lstm", unit_id, member) for member in range(config.members)]
-        states["parameters"][unit] = train_compiled(
-            np.stack([initial_parameters(shape, seed_for(seed, "parameters")) for seed in seeds]),
-            _scaled(x, scaling["feature_mean"], scaling["feature_scale"]),
-            ((y - scaling["target_mean"]) / scaling["target_scale"]).astype(np.float32),
-            np.stack([bootstrap_counts(len(y), seed_for(seed, "bootstrap")) for seed in seeds]) * w.astype(np.float32),
-            shape,
-            config.training(),
-        )
+        seeds = [seed_for(root_seed, "local_lstm", unit_ids[unit], member) for member in range(config.members)]
+        problems.append(_problem(x, y, w, scaling, shape, seeds))
+        if device == "cpu":
+            states["parameters"][unit] = train_compiled(*problems.pop(), shape=shape, config=config.training())
+    if problems:
+        states["parameters"][usable] = _train_together(problems, shape, config.training(), device)
     return states
 
 
@@ -113,6 +114,41 @@ def predict_units(states: States, features: NDArray[Any], parent: NDArray[np.int
         where, when = np.nonzero(known)
         result[place[where], :, when] = values.T
     return result
+
+
+def _problem(
+    features: NDArray[Any],
+    target: NDArray[Any],
+    weight: NDArray[Any],
+    scaling: dict[str, Any],
+    shape: Shape,
+    seeds: Sequence[int],
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Initial parameters (member, parameter), inputs, target and weights (member, record) of one unit, scaled."""
+    counts = np.stack([bootstrap_counts(len(target), seed_for(seed, "bootstrap")) for seed in seeds])
+    return (
+        np.stack([initial_parameters(shape, seed_for(seed, "parameters")) for seed in seeds]),
+        _scaled(features, scaling["feature_mean"], scaling["feature_scale"]),
+        ((target - scaling["target_mean"]) / scaling["target_scale"]).astype(np.float32),
+        (counts * weight / weight.mean()).astype(np.float32),
+    )
+
+
+def _train_together(
+    problems: Sequence[tuple[Floats, ...]], shape: Shape, config: TrainingConfig, device: str
+) -> Floats:
+    """Units of different length side by side: shorter ones are filled with records of weight 0."""
+    records = max(len(target) for _, _, target, _ in problems)
+    stacked = [np.stack([row for row, _, _, _ in problems])]
+    for index, axis in ((1, 0), (2, 0), (3, 1)):
+        padded = []
+        for problem in problems:
+            values = problem[index]
+            widths = [(0, records - size if place == axis else 0) for place, size in enumerate(values.shape)]
+            padded.append(np.pad(values, widths))
+        stacked.append(np.stack(padded))
+    initial, inputs, target, weight = (torch.from_numpy(values).to(device) for values in stacked)
+    return train_stacked(initial, inputs, target, weight, shape, config).cpu().numpy()
 
 
 def bootstrap_counts(records: int, seed: int) -> Floats:

@@ -123,6 +123,17 @@ def test_values_that_cannot_be_trained_on_are_named(name: str) -> None:
         run(data)
 
 
+def test_units_of_different_length_trained_together_on_a_device_agree() -> None:
+    data = planted()
+    data["mask"][1, 80:] = False
+    alone, together = (
+        fit_units(data["features"], data["targets"], data["weights"], data["mask"], CONFIG, IDS, 1, device=device)
+        for device in ("cpu", "cpu:0")
+    )
+    first, second = (predict_units(states, data["features"]) for states in (alone, together))
+    assert np.abs(first - second).max() < 1e-3 * data["truth"].std()
+
+
 def test_other_features_than_trained_on_are_refused() -> None:
     data = planted()
     states = run(data)
