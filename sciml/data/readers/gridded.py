@@ -4,6 +4,7 @@ Nothing is read but the axes and a sample for the range check; the arrays are da
 """
 
 import glob
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from sciml.core.errors import InputError
-from sciml.core.urls import exists, filesystem, is_remote, join, refused
+from sciml.core.urls import exists, filesystem, is_remote, join, read_bytes, refused
 from sciml.data import catalogue
 from sciml.data.months import MONTH, SECOND
 from sciml.data.readers.common import decode_time, order_axes, reading, require_file
@@ -121,7 +122,7 @@ def _open(url: str) -> xr.Dataset:
 
 def _open_zarr(url: str) -> xr.Dataset:
     with refused(url, "read"):
-        plain = xr.open_zarr(url, chunks=None, decode_times=False, consolidated=None)
+        plain = xr.open_zarr(url, chunks=None, decode_times=False, consolidated=_is_consolidated(url))
     # whole shards: smaller dask chunks would read each shard many times
     chunks: dict[str, int] = {}
     for data in plain.data_vars.values():
@@ -129,6 +130,12 @@ def _open_zarr(url: str) -> xr.Dataset:
         for dim, size in zip(data.dims, stored, strict=False):
             chunks[str(dim)] = max(chunks.get(str(dim), 1), int(size))
     return _with_time(plain.chunk(chunks or {}), url)
+
+
+def _is_consolidated(url: str) -> bool:
+    if exists(join(url, "zarr.json")):
+        return "consolidated_metadata" in json.loads(read_bytes(join(url, "zarr.json")))
+    return exists(join(url, ".zmetadata"))
 
 
 def _open_one(url: str) -> xr.Dataset:
