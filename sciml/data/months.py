@@ -137,7 +137,7 @@ def timeline(first: np.datetime64 | str, stop: np.datetime64 | str, found: Recor
 
     A record belongs to the period by its calendar month (`Records.month`), so its bounds may reach a few days outside.
     """
-    period = np.arange(np.datetime64(first, "M"), np.datetime64(stop, "M"))
+    period = np.arange(_month(first), _month(stop))
     mine = found.month
     inside = np.flatnonzero((mine >= period[0]) & (mine <= period[-1])) if len(period) else np.array([], dtype=int)
     bare = np.setdiff1d(period, mine)
@@ -213,6 +213,10 @@ def _overlaps(
         length = int((end[window] - start[window]).astype(np.int64))
         if seconds.sum() == length:
             yield window, part, seconds / length
+
+
+def _month(text: np.datetime64 | str) -> np.datetime64:
+    return np.datetime64(text).astype(MONTH)
 
 
 def _main_month(start: np.datetime64, end: np.datetime64) -> np.datetime64:

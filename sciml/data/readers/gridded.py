@@ -70,10 +70,12 @@ def finish(
 ) -> xr.Dataset:
     """Predictors as all readers return them.
 
-    variables: catalogue names, dimensions (time, lat, lon), catalogue units; bounds: (time, 2). Adds `time_bounds`,
-    sets `time` to each interval's start, attributes and dtype, and checks the ranges on a sample of time steps.
+    variables: catalogue names, dimensions (time, lat, lon), catalogue units; bounds: (time, 2). Steps of hours become
+    daily means, for whole days. Adds `time_bounds`, sets `time` to each interval's start, attributes and dtype, and
+    checks the ranges on a sample of time steps. Raises InputError, also for a hole in a series of hours.
     """
     out = xr.Dataset({name: data.transpose("time", "lat", "lon") for name, data in variables.items()})
+    out, bounds = _daily(out, bounds, file)
     out = out.assign_coords(time=bounds[:, 0], time_bounds=(("time", "bound"), bounds))
     out = out.drop_vars([name for name in out.coords if name not in {"time", "lat", "lon", "time_bounds"}])
     for name in out.data_vars:
@@ -107,6 +109,23 @@ def seconds_of(bounds: np.ndarray, like: xr.DataArray) -> Any:
 def is_zarr(url: str) -> bool:
     """Whether a URL names a Zarr group (version 2 or 3)."""
     return any(exists(join(url, name)) for name in ("zarr.json", ".zgroup", ".zmetadata"))
+
+
+def _daily(ds: xr.Dataset, bounds: np.ndarray, file: str) -> tuple[xr.Dataset, np.ndarray]:
+    step = bounds[0, 1] - bounds[0, 0]
+    if step >= _DAY:
+        return ds, bounds
+    if (bounds[1:, 0] != bounds[:-1, 1]).any():
+        i = int(np.flatnonzero(bounds[1:, 0] != bounds[:-1, 1])[0])
+        raise InputError(f"{file}: axis 'time': {bounds[i + 1, 0]} follows {bounds[i, 1]}; fetch the steps between")
+    per_day = int(_DAY / step)
+    begins = np.flatnonzero(bounds[:, 0] == bounds[:, 0].astype("datetime64[D]").astype(SECOND))
+    begins = begins[begins + per_day <= len(bounds)]
+    if not len(begins):
+        raise InputError(f"{file}: axis 'time': {bounds[0, 0]} .. {bounds[-1, 1]} holds no whole day")
+    part = ds.isel(time=slice(int(begins[0]), int(begins[-1]) + per_day))
+    days = bounds[begins, 0]
+    return part.coarsen(time=per_day).mean().assign_coords(time=days), np.stack([days, days + _DAY], axis=-1)
 
 
 def _open(url: str) -> xr.Dataset:

@@ -52,11 +52,11 @@ def read(file: str) -> xr.Dataset:
         raise InputError(f"{file}: column {', '.join(missing)} missing; found {', '.join(map(str, table.columns))}")
     for name in expected:
         if name != "wellme" and not pd.api.types.is_numeric_dtype(table[name]):
-            row = int(np.flatnonzero(pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna())[0])
-            raise InputError(f"{file}: column '{name}', line {row + 2}: found {table[name][row]!r}, expected a number")
+            bad = int(np.flatnonzero(pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna())[0])
+            raise InputError(f"{file}: column '{name}', line {bad + 2}: found {table[name][bad]!r}, expected a number")
     month = (table["Year"].to_numpy(int) - 1970).astype("datetime64[Y]").astype("datetime64[M]")
     month = month + (table["Month"].to_numpy(int) - 1)
-    wells, row = np.unique(table["wellme"].astype(str), return_inverse=True)
+    wells, row = np.unique(table["wellme"].to_numpy(str), return_inverse=True)
     months = np.arange(month.min(), month.max() + 1)
     column = (month - months[0]).astype(int)
     place = row * len(months) + column

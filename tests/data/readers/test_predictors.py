@@ -6,7 +6,6 @@ import pytest
 import xarray as xr
 
 from sciml.core.errors import InputError
-from sciml.data import months
 from sciml.data.readers.predictors import PREDICTORS, open_predictors
 
 LAT = np.array([45.0, 15.0, -15.0])  # descending, as GLDAS is not but ERA5-Land is
@@ -82,21 +81,28 @@ def test_gldas_noah_three_hourly_files(tmp_path):
     ds = open_predictors(str(tmp_path))
     assert set(PREDICTORS) <= set(ds.data_vars) and ds.attrs["layout"] == "GLDAS Noah or CLSM"
     assert isinstance(ds["pr"].data, dask.array.Array) and ds["lon"].values.tolist() == [-180, -90, 0, 90]
-    rain = values["Rainf_tavg"] + values["Snowf_tavg"]
-    np.testing.assert_allclose(ds["pr"], as_ours(rain), rtol=1e-5)
+    # stamps are ends of steps: the first covers 00 to 03 UTC, so that 16 of them are two whole days
+    bounds = ds["time_bounds"].values.astype("datetime64[D]").astype(str).tolist()
+    assert bounds == [["2003-01-01", "2003-01-02"], ["2003-01-02", "2003-01-03"]]
+
+    def of_day(field):
+        return as_ours(field).reshape(2, 8, 3, 4).mean(axis=1)
+
+    np.testing.assert_allclose(ds["pr"], of_day(values["Rainf_tavg"] + values["Snowf_tavg"]), rtol=1e-5)
     # a sum of 3 hours of 1.08 kg m-2 is a rate of 1e-4 kg m-2 s-1
-    np.testing.assert_allclose(ds["mrros"], as_ours(values["Qs_acc"]) / 10800, rtol=1e-5)
-    np.testing.assert_allclose(ds["mrro"], as_ours(values["Qs_acc"] + values["Qsb_acc"]) / 10800, rtol=1e-5)
+    np.testing.assert_allclose(ds["mrros"], of_day(values["Qs_acc"]) / 10800, rtol=1e-5)
+    np.testing.assert_allclose(ds["mrro"], of_day(values["Qs_acc"] + values["Qsb_acc"]) / 10800, rtol=1e-5)
     soil = sum(v for k, v in values.items() if k.startswith("SoilMoi"))
-    np.testing.assert_allclose(ds["mrso"], as_ours(soil), rtol=1e-5)
+    np.testing.assert_allclose(ds["mrso"], of_day(soil), rtol=1e-5)
     for ours, theirs in (("tas", "Tair_f_inst"), ("cw", "CanopInt_inst"), ("snw", "SWE_inst"), ("hfls", "Qle_tavg")):
-        np.testing.assert_allclose(ds[ours], as_ours(values[theirs]), rtol=1e-5)
-    # stamps are ends of steps: the first covers 00 to 03 UTC, and two whole days are covered
-    bounds = ds["time_bounds"].values
-    assert bounds[0].astype(str).tolist() == ["2003-01-01T00:00:00", "2003-01-01T03:00:00"]
-    days = np.array(["2003-01-01", "2003-01-02"], dtype="datetime64[s]")
-    mean = months.interval_means(ds["pr"].values, bounds[:, 0], bounds[:, 1], days, days + np.timedelta64(86400, "s"))
-    np.testing.assert_allclose(mean[0], as_ours(rain)[:8].mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(ds[ours], of_day(values[theirs]), rtol=1e-5)
+
+
+def test_a_hole_between_three_hourly_files_is_named(tmp_path):
+    noah_files(tmp_path, noah())
+    sorted(tmp_path.iterdir())[6].unlink()
+    with pytest.raises(InputError, match="2003-01-01T21:00:00 follows 2003-01-01T18:00:00; fetch the steps between"):
+        open_predictors(str(tmp_path))
 
 
 def test_gldas_monthly_sums_are_still_of_three_hours(tmp_path):
