@@ -27,8 +27,8 @@ def window_means(daily: xr.Dataset, months: np.ndarray, records: Records) -> xr.
     for name, values in daily.data_vars.items():
         found[str(name)] = _means(values, days, month_start, month_end, "month")
         found[f"{name}_record"] = _means(values, days, records.start, records.end, "record")
-    coordinates = {"month": month_start, "record_start": ("record", records.start), "record_end": ("record", records.end)}
-    return xr.Dataset(found).assign_coords(coordinates)
+    bounds = {"record_start": ("record", records.start), "record_end": ("record", records.end)}
+    return xr.Dataset(found).assign_coords(bounds | {"month": month_start})
 
 
 def _means(values: xr.DataArray, days: np.ndarray, start: np.ndarray, end: np.ndarray, dim: str) -> xr.DataArray:

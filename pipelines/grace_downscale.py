@@ -1,0 +1,1 @@
+"""Downscale GRACE water storage: `python pipelines/grace_downscale.py [--field value ...]`."""

@@ -1,0 +1,67 @@
+"""Short histories of predictors for models of one unit: a few lagged months, running means and the season.
+
+The month that is predicted enters with its record's own window; what came before enters by calendar month.
+"""
+
+import numpy as np
+
+from sciml.data.months import Timeline
+
+MEANS = (3, 12)  # months of the running means that stand for memory longer than the lags
+
+
+def month_position(windows: Timeline, months: np.ndarray) -> np.ndarray:
+    """Place of each window's calendar month on the axis of months: (window,); may lie outside it."""
+    return (windows.month.astype("datetime64[M]") - months[0].astype("datetime64[M]")).astype(np.int64)
+
+
+def at_windows(monthly: np.ndarray, recorded: np.ndarray, windows: Timeline, months: np.ndarray) -> np.ndarray:
+    """Predictors of each window: its record's own mean where it has a record, else its calendar month's.
+
+    monthly: (place, month, variable); recorded: (place, record, variable). Returns (place, window, variable), NaN where
+    the predictors do not reach.
+    """
+    position = month_position(windows, months)
+    inside = (position >= 0) & (position < monthly.shape[1])
+    out = np.full((len(monthly), len(windows), monthly.shape[-1]), np.nan, np.float32)
+    out[:, inside] = monthly[:, position[inside]]
+    out[:, windows.observed] = recorded[:, windows.record[windows.observed]]
+    return out
+
+
+def lag_sequences(
+    monthly: np.ndarray, recorded: np.ndarray, windows: Timeline, months: np.ndarray, lags: int
+) -> np.ndarray:
+    """Features (place, window, lag, feature), oldest first, float32; NaN where the history is not complete.
+
+    monthly: (place, month, variable); recorded: (place, record, variable). Features of a step: the variables, their
+    means over the `MEANS` months that end with it, and sine and cosine of the season.
+    """
+    place, _, variables = monthly.shape
+    position, now = month_position(windows, months), at_windows(monthly, recorded, windows, months)
+    memory = [_running_mean(monthly, length) for length in MEANS]
+    out = np.full((place, len(windows), lags + 1, variables * (1 + len(MEANS)) + 2), np.nan, np.float32)
+    for lag in range(lags + 1):
+        when = position - lag
+        inside = (when >= 0) & (when < monthly.shape[1])
+        step = out[:, :, lags - lag]
+        step[:, inside, :variables] = monthly[:, when[inside]]
+        for number, mean in enumerate(memory, start=1):
+            columns = slice(number * variables, (number + 1) * variables)
+            step[:, inside, columns] = mean[:, when[inside]]
+            if lag == 0:  # the newest month of the mean is the record's own window
+                length = MEANS[number - 1]
+                step[:, inside, columns] += (now[:, inside] - monthly[:, when[inside]]) / length
+        season = 2 * np.pi * ((windows.month.astype(np.int64) - lag) % 12) / 12
+        step[..., -2], step[..., -1] = np.sin(season), np.cos(season)
+        if lag == 0:
+            step[..., :variables] = now
+    return out
+
+
+def _running_mean(monthly: np.ndarray, length: int) -> np.ndarray:
+    """Mean of the `length` months that end with each month, NaN where there are fewer: (place, month, variable)."""
+    total = np.cumsum(np.concatenate([np.zeros_like(monthly[:, :1]), monthly], axis=1), axis=1, dtype=np.float64)
+    out = np.full(monthly.shape, np.nan, np.float32)
+    out[:, length - 1 :] = (total[:, length:] - total[:, :-length]) / length
+    return out
