@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sciml.core.errors import ScimlError
+
 QUEUED_PER_WORKER = 2  # one runs, one waits: no gap between items, and bounded work in flight
 
 
@@ -37,6 +39,8 @@ def attempt(worker: Worker, task: Any) -> Outcome:
     """One try; the error travels as text, since not every exception survives a process boundary."""
     try:
         return Outcome(task, result=worker.perform(task))
+    except ScimlError as error:  # a refusal: its line says all
+        return Outcome(task, error=str(error))
     except Exception as error:
         return Outcome(task, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
 

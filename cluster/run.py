@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -15,8 +16,10 @@ import psutil
 import yaml
 
 from sciml.core.config import Config
-from sciml.core.errors import ConfigError, RunError
+from sciml.core.errors import ConfigError, RunError, ScimlError
 from sciml.core.urls import exists, is_remote, join, read_bytes, remove, write_bytes
+
+log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0
 STALE_S = 60.0
@@ -130,7 +133,10 @@ def _driver_lock(url: str) -> Iterator[None]:
 
     def beat() -> None:
         while not stop.wait(HEARTBEAT_S):
-            write_bytes(lock, json.dumps(me | {"heartbeat": time.time()}).encode())
+            try:
+                write_bytes(lock, json.dumps(me | {"heartbeat": time.time()}).encode())
+            except ScimlError as error:  # a full disk stops the items, which say so; it must not stop the heart
+                log.warning("%s", error)
 
     heart = threading.Thread(target=beat, daemon=True, name="run-directory-heartbeat")
     heart.start()

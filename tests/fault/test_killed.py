@@ -1,0 +1,80 @@
+"""kill -9 of a driver, of a worker, of a node: the same command finishes the job, nothing is lost or made twice."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cluster.cli import main as sciml
+from cluster.executors import RayExecutor
+from cluster.run import open_run
+from cluster.stages import run_stage
+from sciml.data.stores import open_store
+from tests.cluster.toy import Squares, calls, config, stage
+from tests.fault.tools import finish, finished_items, objects, start, wait_for
+
+
+def finished_calls(run: Path, folder: Path) -> dict[int, int]:
+    """Calls of the items that the ledger knows, by their first mascon."""
+    import json
+
+    entries = [json.loads(path.read_text()) for path in (run / "ledger").glob("*/items/*.json")]
+    return {entry["item"]["mascon_start"]: calls(folder)[entry["item"]["mascon_start"]] for entry in entries}
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray"])
+def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, executor: str) -> None:
+    run, folder = tmp_path / "run", tmp_path / "calls"
+    command = ("--run-dir", run, "--calls", folder, "--seconds", 0.3, "--executor", executor, "--workers", 2)
+    driver = start(*command)
+    wait_for(lambda: finished_items(run) >= 3, driver)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    done = finished_calls(run, folder)
+    assert 3 <= len(done) < 12
+    code, out, err = finish(start(*command))
+    assert code == 0, err
+    assert "squares: 12/12" in out
+    after = finished_calls(run, folder)
+    assert len(after) == 12
+    # what an orphaned worker still finished while the new driver started may have run beside it, with equal bits
+    assert {item: after[item] for item in done} == done
+    assert finish(start("--run-dir", tmp_path / "whole", "--calls", tmp_path / "c", "--executor", "serial"))[0] == 0
+    assert objects(run) == objects(tmp_path / "whole")
+    assert sciml(["verify", str(run)]) == 0
+
+
+def test_a_killed_worker_is_replaced(tmp_path: Path, ray_local: None) -> None:
+    """SIGKILL from outside while item 4 runs; it runs again, the others do not."""
+
+    def kill_worker() -> None:
+        def victims() -> list[str]:
+            return [path.name for path in (tmp_path / "calls").glob("4-*")]
+
+        wait_for(lambda: bool(victims()))
+        os.kill(int(victims()[0].rsplit("-", 1)[1]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_worker)
+    killer.start()
+    function = Squares(str(tmp_path), seconds=0.5)
+    with open_run(config(tmp_path / "run")) as run:
+        ref = run_stage(stage(tmp_path, function=function), run, RayExecutor(2))
+    killer.join()
+    np.testing.assert_array_equal(open_store(ref.url)["storage"].values[:, 0], np.arange(8.0) ** 2)
+    assert calls(tmp_path)[4] == 2
+    assert finished_items(tmp_path / "run") == 4
+    assert sciml(["verify", str(tmp_path / "run")]) == 0
+
+
+def test_a_killed_node_is_survived(tmp_path: Path) -> None:
+    code, out, err = finish(start(tmp_path, module="tests.fault.lose_a_node"))
+    assert code == 0, err[-3000:]
+    assert "squares: 20/20" in out
+    run = tmp_path / "run"
+    assert finished_items(run) == 20
+    assert finish(start("--run-dir", tmp_path / "whole", "--calls", tmp_path / "c", "--mascons", 40))[0] == 0
+    assert objects(run) == objects(tmp_path / "whole")
+    assert sciml(["verify", str(run)]) == 0
