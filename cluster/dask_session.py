@@ -16,7 +16,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from cluster.ledger import Entry, Ledger
 from cluster.progress import Progress
-from cluster.ray_session import attached
+from cluster.ray_session import attached, ray_session
 from cluster.run import Run
 from cluster.stages import StoreRef
 from sciml.core.config import Config
@@ -25,65 +25,77 @@ from sciml.core.errors import RunError
 from sciml.core.urls import list_sizes, refused, remove
 
 _WHOLE = {"whole": 1}
+_DASHBOARD = "127.0.0.1:0"
 
 
 @contextlib.contextmanager
 def dask_session(config: Config) -> Iterator[Any]:
-    """A Dask client; its dashboard's link is printed and answers while the session lasts."""
+    """A Dask client; its dashboard's link is printed and answers while the session lasts, on this machine alone."""
     import dask
     from distributed import Client, LocalCluster
 
-    threads = 1 if config.executor == "serial" else config.workers or psutil.cpu_count(logical=False) or 1
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "64MB"}), contextlib.ExitStack() as stack:
+    settings = {
+        "distributed.admin.large-graph-warning-threshold": "64MB",
+        # Dask would print the address of the machine, on which nothing listens
+        "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
+    }
+    with dask.config.set(settings), contextlib.ExitStack() as stack:
         if config.executor == "ray" and attached(config):
-            address = stack.enter_context(_workers_on_ray(threads))
+            cluster = stack.enter_context(_workers_on_ray(config))
         else:
-            address = stack.enter_context(
+            threads = 1 if config.executor == "serial" else config.workers or psutil.cpu_count(logical=False) or 1
+            cluster = stack.enter_context(
                 LocalCluster(
                     n_workers=1,
                     threads_per_worker=threads,
                     processes=False,
-                    dashboard_address="127.0.0.1:0",
+                    dashboard_address=_DASHBOARD,
                     silence_logs=40,
                 )
             )
-        client = stack.enter_context(Client(address))
+        client = stack.enter_context(Client(cluster))
         print(f"Dask dashboard: {client.dashboard_link}", flush=True)
         yield client
 
 
 @contextlib.contextmanager
-def _workers_on_ray(workers: int) -> Iterator[str]:
-    """A scheduler in this process and one worker in each of a few Ray actors; yields the scheduler's address."""
+def _workers_on_ray(config: Config) -> Iterator[Any]:
+    """A scheduler in this process and one worker in each of a few Ray actors, talking TLS with keys of this session.
+
+    Whoever reaches a scheduler can run anything on its workers, so it must not answer strangers on the network.
+    """
     import ray
-    from distributed import SpecCluster
+    from distributed import Security, SpecCluster
     from distributed.scheduler import Scheduler
 
-    host = ray.util.get_node_ip_address()
-    scheduler = {"cls": Scheduler, "options": {"host": host, "dashboard_address": "127.0.0.1:0"}}
-    with SpecCluster(workers={}, scheduler=scheduler, silence_logs=40) as cluster:
-        actor_class = ray.remote(num_cpus=1, max_restarts=-1)(_DaskWorker)
-        actors = [actor_class.remote(cluster.scheduler_address) for _ in range(workers)]
-        try:
-            ray.get([actor.ready.remote() for actor in actors], timeout=120)
-            yield cluster.scheduler_address
-        finally:
-            for actor in actors:
-                ray.kill(actor)
+    with ray_session(config) as resources:
+        security = Security.temporary()
+        options = {"host": ray.util.get_node_ip_address(), "dashboard_address": _DASHBOARD, "security": security}
+        scheduler = {"cls": Scheduler, "options": options | {"protocol": "tls://"}}
+        with SpecCluster(workers={}, scheduler=scheduler, security=security, silence_logs=40) as cluster:
+            actor_class = ray.remote(num_cpus=1, max_restarts=-1)(_DaskWorker)
+            workers = config.workers or max(1, int(resources.get("CPU", 1)))
+            actors = [actor_class.remote(cluster.scheduler_address, security) for _ in range(workers)]
+            try:
+                ray.get([actor.ready.remote() for actor in actors], timeout=120)
+                yield cluster
+            finally:
+                for actor in actors:
+                    ray.kill(actor)
 
 
 class _DaskWorker:
     """An asynchronous Ray actor that holds one Dask worker."""
 
-    def __init__(self, scheduler_address: str) -> None:
-        self.address = scheduler_address
+    def __init__(self, scheduler_address: str, security: Any) -> None:
+        self.address, self.security = scheduler_address, security
         self.started = asyncio.Event()
         self.task = asyncio.get_event_loop().create_task(self._serve())
 
     async def _serve(self) -> None:
         from distributed import Worker
 
-        async with Worker(self.address, nthreads=1, memory_limit=0) as worker:
+        async with Worker(self.address, nthreads=1, memory_limit=0, security=self.security) as worker:
             self.started.set()
             await worker.finished()
 
