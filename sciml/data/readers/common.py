@@ -23,6 +23,8 @@ def reading(file: str) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(f"{file}: cannot be read: permission denied; check access") from error
     except (OSError, RuntimeError, EOFError) as error:
         text = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: cannot be read to its end ({text}); truncated or damaged? fetch it again") from error
@@ -113,7 +115,8 @@ def resolution_degrees(axis: np.ndarray, *, file: str, name: str) -> float:
         raise InputError(
             f"{file}: axis '{name}' is irregular: steps {step:g} .. {steps.max():g}; expected a regular grid"
         )
-    return step
+    # axes are often single precision: the whole span tells the step better than one difference
+    return float(axis[-1] - axis[0]) / round(float(axis[-1] - axis[0]) / step)
 
 
 def decode_time(variable: xr.DataArray, *, file: str, units: str | None = None) -> np.ndarray:

@@ -93,7 +93,13 @@ def check_sample(ds: xr.Dataset, *, file: str) -> None:
     steps = np.unique(np.linspace(0, ds.sizes["time"] - 1, _SAMPLE).astype(int))
     for name in ds.data_vars:
         with reading(file):
-            values = ds[name].isel(time=steps).values
+            try:
+                values = ds[name].isel(time=steps).values
+            except ValueError as error:  # a Zarr chunk whose checksum or length is wrong
+                text = " ".join(str(error).split())[:160]
+                raise InputError(
+                    f"{file}: variable '{name}' cannot be decoded ({text}); damaged? make it again"
+                ) from error
         enough = np.isfinite(values[0]).sum() >= _JUDGED
         catalogue.check_range(str(name), values, file=file, units=None, judge_size=bool(enough))
 

@@ -8,6 +8,7 @@ import xarray as xr
 from sciml.core.errors import InputError
 from sciml.data.readers import era5_land, gldas, todays_earth
 from sciml.data.readers.gridded import open_gridded
+from sciml.data.readers.regrid import to_resolution
 
 # what the paper uses, in its order
 PREDICTORS = ("pr", "tas", "cw", "snw", "mrso", "hfls", "mrros")
@@ -30,10 +31,11 @@ FORMATS = (
 )
 
 
-def open_predictors(url: str) -> xr.Dataset:
+def open_predictors(url: str, *, resolution: float | None = None) -> xr.Dataset:
     """Predictors in catalogue names and units, lazily (dask): whichever of the catalogue's variables a source has.
 
-    url: Zarr store, NetCDF file, local folder or pattern of NetCDF files; local or s3://. Returns (time, lat, lon)
+    url: Zarr store, NetCDF file, local folder or pattern of NetCDF files; local or s3://. resolution: where given,
+    area means over regular cells of so many degrees (`regrid.to_resolution`). Returns (time, lat, lon)
     float32, lat and lon ascending, lon in [-180, 180), `time` the start of each interval and `time_bounds` (time,
     bound); attributes `layout`, `notes`. Raises InputError naming what was found and expected.
     """
@@ -47,4 +49,5 @@ def open_predictors(url: str) -> xr.Dataset:
         )
         shown = ", ".join(sorted(names)[:12]) + (" ..." if len(names) > 12 else "")
         raise InputError(f"{url}: unknown predictor format: found variables {shown or 'none'}; expected {known}{hint}")
-    return best.convert(ds, file=url)
+    out = best.convert(ds, file=url)
+    return out if resolution is None else to_resolution(out, resolution, file=url)

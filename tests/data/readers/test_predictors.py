@@ -362,6 +362,10 @@ def test_damaged_and_missing_predictors(tmp_path):
     cut(tmp_path / "te.nc")
     with pytest.raises(InputError, match=r"te\.nc: cannot be read to its end"):
         open_predictors(str(tmp_path / "te.nc"))
+    daily().to_zarr(tmp_path / "te.zarr", zarr_format=3, consolidated=True)
+    cut(next(p for p in (tmp_path / "te.zarr" / "tas" / "c").rglob("*") if p.is_file()))
+    with pytest.raises(InputError, match=r"te\.zarr: .*(damaged|truncated)"):
+        open_predictors(str(tmp_path / "te.zarr"))
     for url in (tmp_path / "nowhere.zarr", tmp_path / "nowhere.nc"):
         with pytest.raises(InputError, match="no such file, folder or bucket"):
             open_predictors(str(url))
