@@ -105,7 +105,7 @@ def fit(
     scaling = dict(scaling or {})
     model.to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    identity = {**asdict(config), "seed": seed, "samples": len(data), "world_size": world_size}
+    identity = {**asdict(config), "seed": seed, "samples": len(data)}  # another number of workers may resume
     start = 0
     if resume is not None:
         _require_same_run(resume, identity, model, scaling)

@@ -91,6 +91,14 @@ def test_a_finished_state_resumes_to_itself() -> None:
     assert same(done, fit(net(), samples(), CONFIG, seed=5, resume=done))
 
 
+def test_another_number_of_workers_may_resume() -> None:
+    states = []
+    fit(net(), samples(), CONFIG, seed=5, report=lambda epoch, metrics, state: states.append(copy.deepcopy(state)))
+    epochs = []
+    fit(net(), samples(), CONFIG, seed=5, resume=states[2], world_size=2, report=lambda e, m, s: epochs.append(e))
+    assert epochs == [4, 5, 6]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
