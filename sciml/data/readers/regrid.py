@@ -40,6 +40,8 @@ def to_resolution(ds: xr.Dataset, resolution: float, *, file: str) -> xr.Dataset
     out = out.rename(row="lat", column="lon").assign_coords(lat=lat, lon=lon)
     for name in ("lat", "lon"):
         out[name].attrs = ds[name].attrs
+    if "time_bounds" in ds.coords:
+        out = out.assign_coords(time_bounds=ds["time_bounds"])
     return out.assign_attrs(ds.attrs)
 
 
