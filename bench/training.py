@@ -10,7 +10,7 @@ better of two runs, so that a busy neighbour weighs little.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -51,6 +51,19 @@ class Problem:
     weight: np.ndarray
     validation_inputs: np.ndarray
     validation_target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one engine needed; reached: whether its validation NSE is the common one."""
+
+    hidden_size: int
+    engine: str
+    epochs: int
+    step_size: float
+    validation_nse: float
+    reached: bool
+    members_per_second: float
 
 
 def problem(basin: int, shape: Shape) -> Problem:
@@ -118,11 +131,11 @@ def _mini_batch_member(p: Problem, member: int, shape: Shape, config: TrainingCo
 
 def stacked(problems: list[Problem], shape: Shape, config: TrainingConfig) -> list[np.ndarray]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    tensors = (
+    initial, inputs, target, weight = (
         torch.from_numpy(np.stack([getattr(p, name) for p in problems])).to(device)
         for name in ("initial", "inputs", "target", "weight")
     )
-    return list(train_stacked(*tensors, shape=shape, config=config).cpu().numpy())
+    return list(train_stacked(initial, inputs, target, weight, shape, config).cpu().numpy())
 
 
 def nse(problems: list[Problem], trained: list[np.ndarray], shape: Shape) -> float:
@@ -163,7 +176,7 @@ def fastest(found: dict[TrainingConfig, float], goal: float) -> TrainingConfig:
     )
 
 
-def measure(hidden_size: int) -> list[dict[str, float | int | str]]:
+def measure(hidden_size: int) -> list[Row]:
     """One row an engine, each with a setting that reaches the common NSE."""
     shape = Shape(FEATURES, hidden_size)
     problems = [problem(basin, shape) for basin in range(BASINS)]
@@ -181,16 +194,17 @@ def measure(hidden_size: int) -> list[dict[str, float | int | str]]:
     ):
         runs = [timed(engine, problems * copies, shape, config) for _ in range(2)]
         score = nse(problems, runs[0][1][:BASINS], shape)
+        speed = copies * BASINS * MEMBERS / min(seconds for seconds, _ in runs)
         rows.append(
-            {
-                "hidden_size": hidden_size,
-                "engine": name,
-                "epochs": config.epochs,
-                "step_size": config.learning_rate,
-                "validation_nse": round(score, 3),
-                "reached": score >= goal,
-                "members_per_second": round(copies * BASINS * MEMBERS / min(seconds for seconds, _ in runs), 2),
-            }
+            Row(
+                hidden_size,
+                name,
+                config.epochs,
+                config.learning_rate,
+                round(score, 3),
+                score >= goal,
+                round(speed, 2),
+            )
         )
     return rows
 
@@ -206,24 +220,24 @@ def global_job(samples: int = 40) -> float:
 
 def main() -> int:
     torch.set_num_threads(1)
-    rows = [row for hidden_size in HIDDEN_SIZES for row in measure(hidden_size)]
-    ratios = {}
+    rows, ratios = [], {}
     print(f"{'hidden':>6}  {'engine':<18}{'epochs':>7}{'step':>7}{'NSE':>8}{'members/s':>11}{'ratio':>8}")
     for hidden_size in HIDDEN_SIZES:
-        mine = [row for row in rows if row["hidden_size"] == hidden_size]
-        peer = max(float(row["members_per_second"]) for row in mine if "torch" in row["engine"] and row["reached"])
+        mine = measure(hidden_size)
+        rows += mine
+        peer = max(row.members_per_second for row in mine if "torch" in row.engine and row.reached)
         for row in mine:
-            row["ratio"] = round(float(row["members_per_second"]) / peer, 2)
-            missed = "" if row["reached"] else "  (does not reach the NSE)"
+            ratios[f"{row.engine}, hidden {hidden_size}"] = ratio = round(row.members_per_second / peer, 2)
+            missed = "" if row.reached else "  (does not reach the NSE)"
             print(
-                f"{hidden_size:>6}  {row['engine']:<18}{row['epochs']:>7}{row['step_size']:>7}"
-                f"{row['validation_nse']:>8}"
-                f"{row['members_per_second']:>11}{row['ratio']:>8}{missed}"
+                f"{row.hidden_size:>6}  {row.engine:<18}{row.epochs:>7}{row.step_size:>7}{row.validation_nse:>8}"
+                f"{row.members_per_second:>11}{ratio:>8}{missed}",
+                flush=True,
             )
-        ratios[hidden_size] = mine[0]["ratio"]
     hours = global_job()
     print(f"global job, {MASCONS} mascons x {GLOBAL_MEMBERS} members on {CORES} cores: {60 * hours:.1f} minutes")
-    print(json.dumps({"bench": "training", "ratio": ratios, "global_job_hours": round(hours, 3), "rows": rows}))
+    rows_json = [asdict(row) for row in rows]
+    print(json.dumps({"bench": "training", "ratios": ratios, "global_job_hours": round(hours, 3), "rows": rows_json}))
     return 0
 
 

@@ -73,16 +73,18 @@ def fit_units(
     """
     shape = Shape(features.shape[-1], config.hidden_size)
     states = _empty_states(len(unit_ids), config.members, shape)
-    usable = np.flatnonzero(mask.sum(axis=1) >= MINIMUM_RECORDS)
+    usable = mask.sum(axis=1) >= MINIMUM_RECORDS
     problems = []
-    for unit in usable:
+    for unit, unit_id in enumerate(unit_ids):
+        if not usable[unit]:
+            continue
         use = mask[unit]
         x, y, w = features[unit, use], targets[unit, use], weights[unit, use]
-        _require_usable(x, y, w, unit_ids[unit])
+        _require_usable(x, y, w, unit_id)
         scaling = _fit_scaling(x, y)
         for name, value in scaling.items():
             states[name][unit] = value
-        seeds = [seed_for(root_seed, "local_lstm", unit_ids[unit], member) for member in range(config.members)]
+        seeds = [seed_for(root_seed, "local_lstm", unit_id, member) for member in range(config.members)]
         problems.append(_problem(x, y, w, scaling, shape, seeds))
         if device == "cpu":
             states["parameters"][unit] = train_compiled(*problems.pop(), shape=shape, config=config.training())
