@@ -73,7 +73,8 @@ def _workers_on_ray(config: Config) -> Iterator[Any]:
         options = {"host": ray.util.get_node_ip_address(), "dashboard_address": _DASHBOARD, "security": security}
         scheduler = {"cls": Scheduler, "options": options | {"protocol": "tls://"}}
         with SpecCluster(workers={}, scheduler=scheduler, security=security, silence_logs=40) as cluster:
-            actor_class = ray.remote(num_cpus=1, max_restarts=-1)(_DaskWorker)
+            one_thread = {"env_vars": {"OMP_NUM_THREADS": "1"}}
+            actor_class = ray.remote(num_cpus=1, max_restarts=-1, runtime_env=one_thread)(_DaskWorker)
             workers = config.workers or max(1, int(resources.get("CPU", 1)))
             actors = [actor_class.remote(cluster.scheduler_address, security) for _ in range(workers)]
             try:

@@ -42,12 +42,14 @@ def ray_session(config: Config) -> Iterator[dict[str, float]]:
     if ray.is_initialized():
         yield ray.cluster_resources()
         return
-    options: dict[str, Any] = {"runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1"}}, "logging_level": "WARNING"}
+    options: dict[str, Any] = {"logging_level": "WARNING"}
     if attached(config):
         options["address"] = os.environ.get("RAY_ADDRESS") or config.ray_address
     else:
         options |= {
             "address": "local",
+            # not for a submitted job: Ray refuses a driver that sets what the job's own environment has set
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1"}},
             "num_cpus": max(config.workers, os.cpu_count() or 1),
             "object_store_memory": OBJECT_STORE_BYTES,
             "include_dashboard": True,
