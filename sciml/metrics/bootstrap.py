@@ -61,7 +61,10 @@ def means(values: np.ndarray, counts: np.ndarray, weights: np.ndarray | None = N
 def resampled_years(statistics: Statistics, score: Score, year_counts: np.ndarray) -> np.ndarray:
     """Score of each unit on each draw of years. statistics: (year, unit); year_counts: (resample, year) from `draws`.
     Returns (resample, unit)."""
-    return np.stack([score(statistics.merged(counts)) for counts in year_counts])
+    units = statistics.n.shape[1]
+    step = max(1, SLAB // len(year_counts))
+    slabs = [np.arange(start, min(start + step, units)) for start in range(0, units, step)]
+    return np.concatenate([score(statistics.take(slab).merged(year_counts)) for slab in slabs], axis=1)
 
 
 def percentile_interval(values: np.ndarray, *, level: float = 0.95) -> tuple[float, float]:

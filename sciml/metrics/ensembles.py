@@ -49,12 +49,22 @@ def central_interval(members: np.ndarray, *, level: float = 0.9) -> tuple[np.nda
     return mean - half, mean + half
 
 
-def pit(observed: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Place of each observation in its ensemble: (rank + 1/2) / (m + 1), ties shared.
+def ranks(observed: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """How many members lie below each observation, half of the ties counted: 0 .. m.
 
-    observed: (..., record); members: (..., member, record). Returns (..., record) in (0, 1); uniform on its m + 1
-    values for a calibrated ensemble.
+    observed: (..., record); members: (..., member, record). Returns (..., record), float.
     """
     observed = np.asarray(observed)[..., None, :]
-    rank = (members < observed).sum(axis=-2) + 0.5 * (members == observed).sum(axis=-2)
-    return (rank + 0.5) / (np.shape(members)[-2] + 1)
+    return (members < observed).sum(axis=-2) + 0.5 * (members == observed).sum(axis=-2)
+
+
+def pit_distribution(rank: np.ndarray, members: int, at: np.ndarray) -> np.ndarray:
+    """Distribution function of the probability integral transform, spread evenly over each rank's bin.
+
+        F(u) = mean over records of clip((m + 1) u - rank, 0, 1)
+
+    rank: (record,) from `ranks`, of m = `members` members; at: (point,) u in [0, 1]. Returns (point,). This is the
+    non-randomised form of Czado, Gneiting & Held (2009, doi:10.1111/j.1541-0420.2009.01191.x): for a calibrated
+    ensemble F(u) = u at every u and for every size, without the steps that counting members makes.
+    """
+    return np.array([np.clip((members + 1) * u - rank, 0, 1).mean() for u in np.asarray(at, float)])

@@ -41,28 +41,30 @@ class Statistics:
         return pair.merged()
 
     def merged(self, counts: np.ndarray | None = None) -> "Statistics":
-        """Statistics over the first axis. counts: (first axis,) how often each part is taken (a bootstrap); default
-        once.
+        """Statistics over the first axis.
 
-        A part without records adds nothing, whatever its means are.
+        counts: (part,) or (draw, part), how often each part is taken (a bootstrap); default once. Returns statistics of
+        the other axes, after the draws if there are any. A part without records adds nothing, whatever its means are.
         """
         times = np.ones(len(self.n)) if counts is None else np.asarray(counts, dtype=np.float64)
-        weight = times.reshape(-1, *[1] * (self.n.ndim - 1)) * self.n
-        n = weight.sum(axis=0)
-        safe = np.maximum(n, 1)
-        observed, predicted = ((weight * m).sum(axis=0) / safe for m in (self.observed_mean, self.predicted_mean))
-        from_observed, from_predicted = self.observed_mean - observed, self.predicted_mean - predicted
 
         def total(values: np.ndarray) -> np.ndarray:
             return np.tensordot(times, values, axes=1)
 
+        n = total(self.n)
+        safe = np.maximum(n, 1)
+        # about the mean of all parts, which no draw is far from: no digits are lost, and no loop over draws is needed
+        everything = np.maximum(self.n.sum(axis=0), 1)
+        centre = [(self.n * m).sum(axis=0) / everything for m in (self.observed_mean, self.predicted_mean)]
+        o, p = self.observed_mean - centre[0], self.predicted_mean - centre[1]
+        shift_o, shift_p = total(self.n * o) / safe, total(self.n * p) / safe
         return Statistics(
             n=n,
-            observed_mean=observed,
-            predicted_mean=predicted,
-            observed_square=total(self.observed_square) + (weight * from_observed**2).sum(axis=0),
-            predicted_square=total(self.predicted_square) + (weight * from_predicted**2).sum(axis=0),
-            product=total(self.product) + (weight * from_observed * from_predicted).sum(axis=0),
+            observed_mean=np.where(n > 0, centre[0] + shift_o, 0.0),
+            predicted_mean=np.where(n > 0, centre[1] + shift_p, 0.0),
+            observed_square=np.maximum(total(self.observed_square + self.n * o**2) - n * shift_o**2, 0.0),
+            predicted_square=np.maximum(total(self.predicted_square + self.n * p**2) - n * shift_p**2, 0.0),
+            product=total(self.product + self.n * o * p) - n * shift_o * shift_p,
             square_error=total(self.square_error),
             absolute_error=total(self.absolute_error),
             crps=total(self.crps),

@@ -28,7 +28,14 @@ RAW = {
     "rmse_over_uncertainty": scores.rmse_over_uncertainty,
 }
 DESEASONALISED = {"r_deseasonalised": scores.r, "rmse_deseasonalised": scores.rmse}
-MEDIANS = ("nse", "r", "rmse", "r_deseasonalised", "rmse_deseasonalised", "crps", "rmse_over_uncertainty")
+MEDIANS = ("nse", "r", "rmse", "bias", "r_deseasonalised", "rmse_deseasonalised", "crps", "rmse_over_uncertainty")
+
+# medians of sizes and ratios of what does not come from statistics that merge; drawn over places alone
+SEASONAL = {
+    "trend_error_abs_median": ("trend_error", np.abs),
+    "amplitude_ratio_median": ("amplitude_ratio", np.asarray),
+    "phase_error_months_abs_median": ("phase_error_months", np.abs),
+}
 
 # name of the share: (score compared, whether smaller is better)
 COMPARISONS = {
@@ -132,9 +139,10 @@ def summarise(
     """Summary of one model over its units, ready for JSON (undefined is None).
 
     frame: rows of one experiment and model; baselines: name -> frame over the same units. Keys: `<score>_median` for
-    MEDIANS, `bias_median`, `coverage90` (share of all records), each with `<key>_ci: [lo, hi]` at `level`; `n` units
-    scored, `n_months` (most months of any unit), `n_records`; `fraction_better_than: {baseline: share of units with
-    lower RMSE}`, `fraction_better_crps`, `fraction_better_r_deseasonalised` in the same shape, with `<key>_ci`.
+    MEDIANS and for SEASONAL (sizes of errors of trend and phase), `coverage90` (share of all records), each with
+    `<key>_ci: [lo, hi]` at `level`; `n` units scored, `n_months` (most months of any unit), `n_records`;
+    `fraction_better_than: {baseline: share of units with lower RMSE}`, `fraction_better_crps`,
+    `fraction_better_r_deseasonalised` in the same shape, with `<key>_ci`.
 
     Intervals draw regions where the frame has a column `region`, else single units; with `yearly` (and the baselines'
     for the shares) calendar years are drawn too, which widens them: all units share their years. `ci_blocks` says what
@@ -150,10 +158,15 @@ def summarise(
         year_counts = draws(yearly.years, resamples=resamples, seed=seed, kind="years")
 
     out: dict[str, Any] = {}
-    for key in (*MEDIANS, "bias"):
+    for key in MEDIANS:
         if frame[key].notna().any():
             sample = medians(_resampled(frame, yearly, key, year_counts), unit_counts)
             _put(out, f"{key}_median", float(frame[key].median()), percentile_interval(sample, level=level))
+    for name, (key, size) in SEASONAL.items():
+        values = size(frame[key].to_numpy(float))
+        if np.isfinite(values).any():
+            interval = percentile_interval(medians(values, unit_counts), level=level)
+            _put(out, name, float(np.nanmedian(values)), interval)
     if frame["coverage90"].notna().any():
         records = frame["n"].to_numpy(float)
         value = float(np.average(frame["coverage90"], weights=records))

@@ -19,13 +19,20 @@ class Column:
 
 
 COLUMNS = (
-    Column("nse_median", "median NSE", "high"),
-    Column("r_median", "median r", "high"),
-    Column("rmse_median", "median RMSE [mm]", "low", digits=1),
-    Column("r_deseasonalised_median", "median r, deseasonalised", "high"),
-    Column("rmse_deseasonalised_median", "median RMSE, deseasonalised [mm]", "low", digits=1),
-    Column("crps_median", "median CRPS [mm]", "low", digits=1),
-    Column("coverage90", "coverage of the 90 % interval", 0.9, digits=0, percent=True),
+    Column("nse_median", "NSE", "high"),
+    Column("r_median", "r", "high"),
+    Column("rmse_median", "RMSE [mm]", "low", digits=1),
+    Column("r_deseasonalised_median", "r, deseason.", "high"),
+    Column("rmse_deseasonalised_median", "RMSE, deseason. [mm]", "low", digits=1),
+    Column("crps_median", "CRPS [mm]", "low", digits=1),
+    Column("coverage90", "coverage of 90 % interval", 0.9, digits=0, percent=True),
+)
+SEASON_COLUMNS = (
+    Column("bias_median", "bias [mm]", 0.0, digits=1),
+    Column("trend_error_abs_median", "size of trend error [mm/yr]", "low", digits=1),
+    Column("amplitude_ratio_median", "annual amplitude, predicted / observed", 1.0),
+    Column("phase_error_months_abs_median", "size of phase error [months]", "low"),
+    Column("rmse_over_uncertainty_median", "RMSE / uncertainty of GRACE", "low"),
 )
 
 
@@ -58,13 +65,14 @@ def comparison_table(
         rows.append(row)
     header = ["", *(c.title for c in shown)]
     if reference:
-        header.append(f"lower RMSE than {labels.get(reference, reference)}, share of units")
+        header.append(f"lower RMSE than {labels.get(reference, reference)}")
     any_one = next(iter(summaries.values()))
     level = round(100 * any_one.get("ci_level", 0.95))
     blocks = any_one.get("ci_blocks", "units")
     notes = [
-        f"n = {any_one['n']} units, up to {any_one['n_months']} months each. Below each score its {level} % interval "
-        f"from a block bootstrap over {blocks}. Bold: best of the column."
+        f"Medians over n = {any_one['n']} units, up to {any_one['n_months']} months each; coverage is the share of all "
+        f"records, the last column (where given) the share of units. Below each value its {level} % interval from a "
+        f"block bootstrap over {blocks}. Bold: best of the column."
     ]
     return Table(caption, header, rows, notes)
 
@@ -153,5 +161,5 @@ def _share(summary: Mapping[str, Any], reference: str) -> Cell:
 
 
 def _number(column: Column, value: float) -> str:
-    text = f"{100 * value:.{column.digits}f} %" if column.percent else f"{value:.{column.digits}f}"
-    return text.replace("-", "−")
+    shown = round(100 * value if column.percent else value, column.digits) + 0.0  # no minus before a zero
+    return f"{shown:.{column.digits}f}{' %' if column.percent else ''}".replace("-", "−")

@@ -163,5 +163,5 @@ def figure_bytes(figure: Figure, suffix: str = "png") -> bytes:
     buffer = io.BytesIO()
     metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix)
     with rc():
-        figure.savefig(buffer, format=suffix, dpi=DPI, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
+        figure.savefig(buffer, format=suffix, dpi=DPI, metadata=metadata)
     return buffer.getvalue()

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from sciml.core.errors import InputError
 from sciml.metrics import scores
-from sciml.metrics.ensembles import central_interval, crps, pit
+from sciml.metrics.ensembles import central_interval, crps, pit_distribution, ranks
 from sciml.metrics.statistics import Statistics, statistics
 
 FINITE = st.floats(-1e4, 1e4, allow_nan=False, width=32)
@@ -184,11 +184,24 @@ def test_interval_is_the_members_own_quantiles_for_any_distribution():
     np.testing.assert_allclose(upper, -np.log(0.05), rtol=0.1)
 
 
-def test_pit_is_uniform_for_a_calibrated_ensemble():
+@pytest.mark.parametrize("members", [1, 4, 9, 50])
+def test_pit_is_uniform_for_a_calibrated_ensemble_of_any_size(members):
     random = np.random.default_rng(13)
-    places = pit(random.normal(size=(1, 40_000)), random.normal(size=(1, 9, 40_000)))
-    share = np.histogram(places, bins=10, range=(0, 1))[0] / 40_000
-    np.testing.assert_allclose(share, 0.1, atol=0.008)
+    rank = ranks(random.normal(size=40_000), random.normal(size=(members, 40_000)))
+    at = np.linspace(0, 1, 41)
+    np.testing.assert_allclose(pit_distribution(rank, members, at), at, atol=0.012)
+
+
+def test_pit_of_a_narrow_ensemble_is_a_bowl():
+    random = np.random.default_rng(14)
+    rank = ranks(random.normal(size=5000), 0.4 * random.normal(size=(20, 5000)))
+    density = np.diff(pit_distribution(rank, 20, np.linspace(0, 1, 11))) * 10
+    assert density[0] > 2 and density[-1] > 2 and density[4:6].max() < 0.7
+    assert np.isclose(density.sum(), 10)
+
+
+def test_ties_share_their_rank():
+    assert ranks(np.zeros(1), np.array([[-1.0], [0.0], [0.0], [2.0]])) == 2.0
 
 
 def test_rmse_over_uncertainty_of_errors_of_that_size():
