@@ -72,6 +72,14 @@ class Statistics:
             square_uncertainty=total(self.square_uncertainty),
         )
 
+    def grouped(self, labels: np.ndarray) -> "Statistics":
+        """Statistics of groups of units, all their records pooled.
+
+        labels: (unit,); statistics of shape (unit,) only. Returns shape (group,), in the order of np.unique(labels).
+        """
+        parts = [self.take(np.flatnonzero(labels == label)).merged() for label in np.unique(labels)]
+        return Statistics(**{f.name: np.stack([getattr(p, f.name) for p in parts]) for f in fields(self)})
+
     def take(self, rows: np.ndarray) -> "Statistics":
         """The units of an index array or a mask on the last axis."""
         return Statistics(**{f.name: getattr(self, f.name)[..., rows] for f in fields(self)})

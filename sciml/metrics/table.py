@@ -90,20 +90,46 @@ def score_units(
             f"observed {observed.shape}, unit {len(labels)}, time {len(time)}, climatology {np.shape(climatology)}: "
             "expected (unit, record), unit, record and (unit, 12)"
         )
-    rows = [
-        _score_block(
-            observed[part], members[part], time, keep[part], climatology[part],
-            None if uncertainty is None else np.asarray(uncertainty)[part],
-        )
-        for part in _blocks(members)
-    ]  # fmt: skip
+    frame = pd.concat(
+        [
+            _columns(_measure(observed[b], members[b], time, keep[b], climatology[b], _part(uncertainty, b)))
+            for b in _blocks(members)
+        ],
+        ignore_index=True,
+    )
+    return _named(frame, experiment, model, labels, region)
+
+
+def score_pooled(
+    observed: np.ndarray,
+    members: np.ndarray,
+    time: np.ndarray,
+    *,
+    climatology: np.ndarray,
+    parent: np.ndarray,
+    experiment: str,
+    model: str,
+    mask: np.ndarray | None = None,
+    region: Mapping[Any, Any] | None = None,
+) -> pd.DataFrame:
+    """Scores at the scale of cells, one row per parent: the records of all cells of a mascon pooled.
+
+    observed: (cell, record) [mm]; members: (cell, member, record) [mm]; climatology: (cell, 12) [mm]; parent: (cell,)
+    label of the mascon; mask: (cell, record) or (record,) bool; region: parent -> block of the bootstrap. Columns as in
+    `score_units`; n counts cell-records, each alike (cells of one mascon are of nearly one size). Trend, amplitude,
+    phase and their errors are the medians over the cells, of the errors' sizes where an error has a sign.
+    """
+    observed, members, time = np.asarray(observed), np.asarray(members), np.asarray(time)
+    keep = np.ones(observed.shape, bool) if mask is None else np.broadcast_to(np.asarray(mask, bool), observed.shape)
+    rows, labels = [], np.unique(parent)
+    for label in labels:
+        cells = np.flatnonzero(parent == label)
+        found = _measure(observed[cells], members[cells], time, keep[cells], climatology[cells], None)
+        together = np.zeros(len(cells), int)
+        middle = _middle(found.seasonal)
+        rows.append(_columns(_Measured(found.raw.grouped(together), found.deseasonalised.grouped(together), middle)))
     frame = pd.concat(rows, ignore_index=True)
-    frame.insert(0, "experiment", experiment)
-    frame.insert(1, "model", model)
-    frame.insert(2, "unit", labels)
-    if region is not None:
-        frame.insert(3, "region", np.asarray(region))
-    return frame
+    return _named(frame, experiment, model, labels, None if region is None else [region[label] for label in labels])
 
 
 def yearly_statistics(
@@ -227,29 +253,29 @@ def summarise_all(
     return out
 
 
-def _score_block(
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Statistics of units, raw and deseasonalised, and their months, trend and cycle: a column each."""
+
+    raw: Statistics
+    deseasonalised: Statistics
+    seasonal: pd.DataFrame
+
+
+def _measure(
     observed: np.ndarray,
     members: np.ndarray,
     time: np.ndarray,
     keep: np.ndarray,
     climatology: np.ndarray,
     uncertainty: np.ndarray | None,
-) -> pd.DataFrame:
-    s = statistics(observed, members, mask=keep, uncertainty=uncertainty)
+) -> _Measured:
     predicted = _point(members)
-    columns: dict[str, np.ndarray] = {"n": s.n.astype(np.int64), "n_months": _months(time, keep)}
-    columns |= {name: score(s) for name, score in RAW.items()}
-
     anomaly = [seasonal.anomalies(a, time, climatology, keep) for a in (observed, predicted)]
-    d = statistics(anomaly[0], anomaly[1][:, None], mask=keep)
-    columns |= {name: score(d) for name, score in DESEASONALISED.items()}
-    size = s.predicted_square + s.n * s.predicted_mean**2
-    flat = (d.predicted_square <= FLAT**2 * size) & (d.observed_square > 0)
-    columns["r_deseasonalised"] = np.where(flat, 0.0, columns["r_deseasonalised"])
-
     fitted = seasonal.cycle(predicted, time, keep)
     truth = seasonal.cycle(observed, time, keep)
-    columns |= {
+    columns = {
+        "n_months": _months(time, keep),
         "trend": fitted.trend,
         "trend_observed": truth.trend,
         "trend_error": fitted.trend - truth.trend,
@@ -260,7 +286,45 @@ def _score_block(
         "phase_observed": truth.phase_days,
         "phase_error_months": seasonal.phase_difference_months(fitted.phase_days, truth.phase_days),
     }
+    return _Measured(
+        statistics(observed, members, mask=keep, uncertainty=uncertainty),
+        statistics(anomaly[0], anomaly[1][:, None], mask=keep),
+        pd.DataFrame(columns),
+    )
+
+
+def _columns(found: _Measured) -> pd.DataFrame:
+    s, d = found.raw, found.deseasonalised
+    columns = {"n": s.n.astype(np.int64), "n_months": found.seasonal["n_months"].to_numpy()}
+    columns |= {name: score(s) for name, score in RAW.items()}
+    columns |= {name: score(d) for name, score in DESEASONALISED.items()}
+    size = s.predicted_square + s.n * s.predicted_mean**2
+    flat = (d.predicted_square <= FLAT**2 * size) & (d.observed_square > 0)
+    columns["r_deseasonalised"] = np.where(flat, 0.0, columns["r_deseasonalised"])
+    columns |= {name: found.seasonal[name].to_numpy() for name in found.seasonal.columns[1:]}
     return pd.DataFrame(columns)
+
+
+def _middle(of_cells: pd.DataFrame) -> pd.DataFrame:
+    """Medians over cells, of sizes where an error has a sign; the most months of any cell."""
+    signed = ["trend_error", "phase_error_months"]
+    middle = of_cells.assign(**{name: of_cells[name].abs() for name in signed}).median().to_frame().T
+    return middle.assign(n_months=int(of_cells["n_months"].max()))
+
+
+def _named(
+    frame: pd.DataFrame, experiment: str, model: str, unit: np.ndarray, region: Sequence[Any] | np.ndarray | None
+) -> pd.DataFrame:
+    frame.insert(0, "experiment", experiment)
+    frame.insert(1, "model", model)
+    frame.insert(2, "unit", unit)
+    if region is not None:
+        frame.insert(3, "region", np.asarray(region))
+    return frame
+
+
+def _part(values: np.ndarray | None, rows: slice) -> np.ndarray | None:
+    return None if values is None else np.asarray(values)[rows]
 
 
 def _resampled(frame: pd.DataFrame, yearly: Yearly | None, key: str, year_counts: np.ndarray | None) -> np.ndarray:

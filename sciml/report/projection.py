@@ -9,7 +9,7 @@ M = np.sqrt(3) / 2
 def equal_earth(latitude: np.ndarray, longitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """latitude, longitude [degrees], any shape -> x, y on a sphere of radius 1.
 
-        sin t = (sqrt 3 / 2) sin lat,  x = 2 lon cos t / (sqrt 3 P'(t)),  y = P(t),  P = A1 t + A2 t^3 + A3 t^7 + A4 t^9
+    sin t = (sqrt 3 / 2) sin lat,  x = 2 lon cos t / (sqrt 3 P'(t)),  y = P(t),  P = A1 t + A2 t^3 + A3 t^7 + A4 t^9
     """
     t = np.arcsin(M * np.sin(np.radians(latitude)))
     return np.radians(longitude) * np.cos(t) / (M * _slope(t)), _height(t)

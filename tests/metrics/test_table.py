@@ -8,7 +8,7 @@ import pytest
 
 from sciml.core.errors import InputError
 from sciml.metrics import seasonal
-from sciml.metrics.table import score_units, summarise, summarise_all, yearly_statistics
+from sciml.metrics.table import score_pooled, score_units, summarise, summarise_all, yearly_statistics
 
 TIME = np.arange("2015-01", "2020-01", dtype="datetime64[M]").astype("datetime64[s]") + np.timedelta64(14 * 86400, "s")
 CLIMATOLOGY = np.tile(40 * np.cos(2 * np.pi * (np.arange(12) + 0.5) / 12), (20, 1))
@@ -134,3 +134,22 @@ def test_units_without_records_are_left_out_and_counted():
     assert summarise(scored)["n"] == 19
     with pytest.raises(InputError, match="no unit has a scored record"):
         summarise(scored.iloc[3:4])
+
+
+def test_pooled_rows_are_the_scores_of_all_cells_of_a_mascon_together():
+    observed, members = case()
+    parent = np.repeat([7, 3], 10)
+    mask = np.random.default_rng(1).random(observed.shape) < 0.7
+    options = {"climatology": CLIMATOLOGY, "experiment": "synthetic_t1", "model": "lstm"}
+    pooled = score_pooled(observed, members, TIME, parent=parent, mask=mask, region={3: "a", 7: "b"}, **options)
+    assert list(pooled["unit"]) == [3, 7] and list(pooled["region"]) == ["a", "b"]
+    cells = score_units(observed, members, TIME, mask=mask, **options)
+    for label, row in zip((3, 7), pooled.itertuples(), strict=True):
+        inside = parent == label
+        error = (members.mean(axis=1, dtype=float) - observed)[inside][mask[inside]]
+        assert row.n == mask[inside].sum() == cells["n"][inside].sum()
+        assert row.rmse == pytest.approx(np.sqrt(np.mean(error**2)))
+        assert row.nse == pytest.approx(1 - np.mean(error**2) / np.var(observed[inside][mask[inside]]))
+        assert row.crps == pytest.approx(np.average(cells["crps"][inside], weights=cells["n"][inside]))
+        assert row.trend_error == pytest.approx(cells["trend_error"][inside].abs().median())
+    assert summarise(pooled)["n"] == 2
