@@ -91,7 +91,7 @@ def geometry(config: EarthConfig, tile: int) -> Geometry:
     rng = _rng(config, tile, "coast")
     wave = rng.uniform(0, 2 * np.pi, 2)
     bay = 0.55 * np.sin(2 * np.pi * row / rows + wave[0]) + 0.3 * np.sin(2 * np.pi * 2.7 * row / rows + wave[1])
-    land = column < columns - width * (0.45 + 0.4 * bay)
+    land = column < columns - width * (0.35 + 0.3 * bay)
     mascon = (row // k) * config.mascon_columns + column // width
     area = cell_area_km2(latitude, RESOLUTION)
     return Geometry(

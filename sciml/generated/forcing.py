@@ -8,7 +8,8 @@ from scipy.special import ndtri
 from sciml.generated.fields import modes, persistent, static
 
 DAY_OF_SOLSTICE = 172  # northern summer
-FREEZING = 273.15
+WIDE_KM = 700.0  # weather of a day and anomalies of a season: a usual decorrelation of monthly anomalies
+LOCAL_KM = 130.0  # showers, and what is left of them after a season
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Climate:
     [mm/yr].
 
     relief_m: standard deviation of elevation. rain_texture: standard deviation of the log of mean precipitation on 60
-    to 150 km, beside what elevation brings. convective: share of the variance of daily weather on 100 km; the rest is
+    to 150 km, beside what elevation brings. convective: share of the variance of daily weather on 110 km; the rest is
     on 350 km. wet_season: amplitude of the log of the seasonal cycle; wet_day: its peak.
     """
 
@@ -40,13 +41,13 @@ class Climate:
 
 
 CLIMATES = (
-    Climate("mountain snow", 42.0, 287.5, 13.0, 3.5, 850, 0.4, 20, 0.45, 0.3, 0.20, 500, 900, 0.35, 0.03, 0.5),
-    Climate("monsoon", 18.0, 300.0, 5.5, 1.5, 1100, 2.2, 210, 0.40, 0.5, 0.30, 250, 350, 0.45, 0.08, 1.0),
-    Climate("humid tropics", -12.0, 299.5, 1.0, 1.0, 2100, 0.9, 40, 0.60, 0.6, 0.22, 120, 200, 0.15, 0.00, 1.0),
-    Climate("savanna", 5.0, 300.5, 2.5, 1.2, 950, 1.8, 215, 0.35, 0.7, 0.25, 180, 400, 0.45, 0.02, 0.8),
-    Climate("humid subtropics", 30.0, 292.5, 10.0, 3.5, 1250, 0.3, 60, 0.40, 0.5, 0.22, 220, 250, 0.25, 0.04, 0.8),
-    Climate("boreal plain", 54.0, 276.5, 17.0, 4.5, 600, 0.5, 200, 0.45, 0.4, 0.18, 160, 250, 0.25, 0.00, 1.0),
-    Climate("semi-arid south", -36.0, 290.0, 8.5, 3.0, 560, 0.5, 190, 0.25, 0.5, 0.28, 260, 350, 0.55, 0.02, 0.5),
+    Climate("mountain snow", 42.0, 287.5, 13.0, 3.5, 850, 0.4, 20, 0.45, 0.3, 0.32, 550, 950, 0.35, 0.01, 0.2),
+    Climate("monsoon", 18.0, 300.0, 5.5, 1.5, 1100, 2.2, 210, 0.40, 0.5, 0.32, 300, 350, 0.45, 0.03, 0.4),
+    Climate("humid tropics", -12.0, 299.5, 1.0, 1.0, 2100, 0.9, 40, 0.60, 0.6, 0.22, 150, 200, 0.15, 0.00, 0.6),
+    Climate("savanna", 5.0, 300.5, 2.5, 1.2, 950, 1.8, 215, 0.35, 0.7, 0.25, 200, 400, 0.45, 0.01, 0.4),
+    Climate("humid subtropics", 30.0, 292.5, 10.0, 3.5, 1250, 0.3, 60, 0.40, 0.5, 0.24, 250, 300, 0.25, 0.02, 0.3),
+    Climate("boreal plain", 54.0, 276.5, 17.0, 4.5, 600, 0.5, 200, 0.45, 0.4, 0.20, 180, 250, 0.25, 0.00, 0.4),
+    Climate("semi-arid south", -36.0, 290.0, 8.5, 3.0, 560, 0.5, 190, 0.25, 0.5, 0.28, 280, 350, 0.55, 0.005, 0.2),
 )
 
 
@@ -80,7 +81,7 @@ def season(days: np.ndarray) -> np.ndarray:
 def weather(climate: Climate, land: Land, days: np.ndarray, rng: np.random.Generator) -> Weather:
     """Draw the weather of a tile. days: (day,) datetime64[D], without a hole."""
     count = len(days)
-    wide, local = (modes(land.latitude, land.longitude, length) for length in (350.0, 110.0))
+    wide, local = (modes(land.latitude, land.longitude, length) for length in (WIDE_KM, LOCAL_KM))
     state = np.sqrt(1 - climate.convective) * persistent(wide, count, 1.6, rng)
     state += np.sqrt(climate.convective) * persistent(local, count, 0.7, rng)
     rain, wet = _precipitation(climate, land, days, state, wide, local, rng)
@@ -99,9 +100,9 @@ def weather(climate: Climate, land: Land, days: np.ndarray, rng: np.random.Gener
 
 
 def elevation(climate: Climate, latitude: np.ndarray, longitude: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Relief on 250 and 80 km above a mean height. latitude, longitude: (cell,) -> (cell,) [m], never below 5 m."""
-    broad, fine = (static(modes(latitude, longitude, length), rng) for length in (250.0, 80.0))
-    return np.maximum(climate.elevation_m + climate.relief_m * (0.8 * broad + 0.6 * fine), 5.0)
+    """Relief on 400 and 90 km above a mean height. latitude, longitude: (cell,) -> (cell,) [m], never below 5 m."""
+    broad, fine = (static(modes(latitude, longitude, length), rng) for length in (400.0, 90.0))
+    return np.maximum(climate.elevation_m + climate.relief_m * (0.6 * broad + 0.8 * fine), 5.0)
 
 
 def _precipitation(
@@ -117,7 +118,7 @@ def _precipitation(
 
     It falls where the Gaussian state exceeds a threshold, and grows with the excess to the power 1.5; the mean follows
     climate, season, elevation (10 % for 100 m up to a ceiling: a usual orographic gradient is 5 to 20 %) and persistent
-    anomalies of 100 days (on 110 km and 350 km) and 500 days.
+    anomalies of 100 days (wide and local) and 500 days.
     """
     height = np.minimum((land.elevation - climate.elevation_m) / 100.0, 12.0)
     texture = climate.rain_texture * static(modes(land.latitude, land.longitude, 100.0), rng)
@@ -126,7 +127,7 @@ def _precipitation(
     threshold = _quantile(1 - climate.wet_share)
     wet = state > threshold
     amount = np.maximum(state - threshold, 0.0) ** 1.5 / _mean_excess(threshold)
-    slow = 0.22 * persistent(wide, len(days), 100.0, rng) + 0.15 * persistent(local, len(days), 100.0, rng)
+    slow = 0.22 * persistent(wide, len(days), 100.0, rng) + 0.30 * persistent(local, len(days), 100.0, rng)
     slow += 0.16 * persistent(wide, len(days), 500.0, rng)
     normal = normal / normal.mean() * climate.rain / 365.25
     return amount * normal * (cycle / cycle.mean())[:, None] * np.exp(slow - slow.var() / 2), wet

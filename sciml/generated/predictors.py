@@ -56,11 +56,11 @@ def intercept(
 
 
 def perturbed(precipitation: np.ndarray, land: Land, error: float, rng: np.random.Generator) -> np.ndarray:
-    """Precipitation times a log-normal error of standard deviation `error`: a third of the variance stays for ever
-    (150 km), the rest lasts 20 days (200 km). precipitation: (day, cell)."""
+    """Precipitation times a log-normal error of standard deviation `error`: a quarter of the variance stays for ever
+    (150 km), the rest lasts 10 days (200 km). precipitation: (day, cell)."""
     lasting = static(modes(land.latitude, land.longitude, 150.0), rng)
-    passing = persistent(modes(land.latitude, land.longitude, 200.0), len(precipitation), 20.0, rng)
-    log = error * (np.sqrt(1 / 3) * lasting + np.sqrt(2 / 3) * passing)
+    passing = persistent(modes(land.latitude, land.longitude, 200.0), len(precipitation), 10.0, rng)
+    log = error * (0.5 * lasting + np.sqrt(0.75) * passing)
     return precipitation * np.exp(log - error**2 / 2)
 
 

@@ -19,7 +19,7 @@ def simulate(
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
     """Storage and fluxes of model A after `spin_up` days: (day, cell) float32 in the catalogue's names and units."""
-    parameters = draw_parameters(climate, land, rng)
+    parameters = draw_parameters(climate, land, downstream, rng)
     run = a.run(
         a.initial_state(parameters),
         sky.precipitation.astype(np.float64),
@@ -42,8 +42,12 @@ def simulate(
     return out | {"pr": sky.precipitation[spin_up:] / np.float32(a.DAY), "tas": sky.temperature[spin_up:]}
 
 
-def draw_parameters(climate: Climate, land: Land, rng: np.random.Generator) -> a.Parameters:
-    """Parameters of model A, log-normal about usual values with structure on 120 km, which is inside a mascon."""
+def draw_parameters(climate: Climate, land: Land, downstream: np.ndarray, rng: np.random.Generator) -> a.Parameters:
+    """Parameters of model A, log-normal about usual values with structure on 120 km, which is inside a mascon.
+
+    A river's bed holds twice its mean flow of a day, taking a third of the rain to run off: beds are as wide as their
+    rivers.
+    """
     pattern = modes(land.latitude, land.longitude, 120.0)
 
     def around(middle: float, spread: float) -> np.ndarray:
@@ -55,16 +59,16 @@ def draw_parameters(climate: Climate, land: Land, rng: np.random.Generator) -> a
         canopy_capacity=around(2.0 * (1.1 - climate.dryness), 0.2),
         snow_temperature=around(274.0, 0.0015),
         melt_factor=around(3.5, 0.2),
-        soil_capacity=around(240.0, 0.30) * np.exp(-0.3 * steep),
-        soil_shape=around(2.2, 0.3),
+        soil_capacity=around(240.0, 0.20) * np.exp(-0.3 * steep),
+        soil_shape=around(2.2, 0.2),
         stress=np.clip(around(0.6, 0.15), 0.3, 0.95),
-        quick_share=np.clip(around(0.4, 0.25) * np.exp(0.3 * steep), 0.05, 0.9),
-        percolation=around(1.0, 0.4),
+        quick_share=np.clip(around(0.4, 0.2) * np.exp(0.3 * steep), 0.05, 0.9),
+        percolation=around(1.0, 0.25),
         groundwater_base=np.full(len(land.area), 3000.0),
-        groundwater_days=np.maximum(around(150.0, 0.35) * np.exp(-0.2 * steep), 30.0),
+        groundwater_days=np.maximum(around(150.0, 0.25) * np.exp(-0.2 * steep), 30.0),
         capillary=around(0.4, 0.5),
-        river_days=np.maximum(around(1.2, 0.2), 1.0),
-        bankfull=around(40.0, 0.4),
+        river_days=np.maximum(around(1.1, 0.15), 1.0),
+        bankfull=around(2.0, 0.3) * upstream_area(downstream, land.area) / land.area * climate.rain / 3 / 365.25,
         floodplain_delay=1.0 + climate.floodplain * around(1.0, 0.3),
         irrigated=np.minimum(climate.irrigated * fields, 0.8),
         hemisphere=np.sign(land.latitude),
@@ -75,15 +79,15 @@ def drainage(shape: tuple[int, int], land: np.ndarray, elevation: np.ndarray) ->
     """Where each land cell drains: (land cell,) index of the next one, the number of land cells for the sea.
 
     shape: (rows, columns) of the tile; land: (cell,) bool; elevation: (land cell,) [m]. Priority flood (Barnes et al.
-    2014) from the coast, or from the lowest cell where there is none, so that no cell is a sink and no flow runs in a
-    circle.
+    2014) from the coast and from the valleys that reach the tile's edge, so that no cell is a sink and no flow runs in
+    a circle.
     """
     rows, columns = shape
     height = np.full(rows * columns, np.nan)
     height[land] = elevation
     number = np.cumsum(land) - 1
-    coast = [i for i in np.flatnonzero(land) if any(not land[j] for j in _neighbours(i, rows, columns))]
-    start = coast or [int(np.flatnonzero(land)[np.argmin(elevation)])]
+    start = [i for i in np.flatnonzero(land) if _is_mouth(int(i), land, height, rows, columns)]
+    start = start or [int(np.flatnonzero(land)[np.argmin(elevation)])]
     down = np.full(rows * columns, -1)
     seen = ~land
     heap = []
@@ -97,8 +101,29 @@ def drainage(shape: tuple[int, int], land: np.ndarray, elevation: np.ndarray) ->
                 seen[other] = True
                 down[other] = cell
                 heapq.heappush(heap, (max(level, height[other]), other))
-    # land that the flood did not reach (an island without a coast cannot be) would keep -1 and fail the look-up below
     return np.where(down[land] >= 0, number[down[land]], land.sum())
+
+
+def _is_mouth(cell: int, land: np.ndarray, height: np.ndarray, rows: int, columns: int) -> bool:
+    around = _neighbours(cell, rows, columns)
+    coast = any(not land[other] for other in around)
+    return coast or (len(around) < 8 and all(height[cell] <= height[other] for other in around))
+
+
+def upstream_area(downstream: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """Area that drains through each cell, its own included: (cell,). downstream: from `drainage`; area: (cell,)."""
+    cells = len(area)
+    waiting = np.bincount(downstream, minlength=cells + 1)
+    total = np.append(area, 0.0)
+    ready = list(np.flatnonzero(waiting[:cells] == 0))
+    while ready:
+        cell = ready.pop()
+        below = downstream[cell]
+        total[below] += total[cell]
+        waiting[below] -= 1
+        if waiting[below] == 0 and below < cells:
+            ready.append(below)
+    return total[:cells]
 
 
 def _neighbours(cell: int, rows: int, columns: int) -> list[int]:

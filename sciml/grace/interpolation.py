@@ -75,29 +75,38 @@ def conserving(
     Minimises x' (L' L + steep L) x under mean(x) = g with L the Laplacian of the land cells' graph, whose border is
     free. Pieces of land that do not touch (islands, tiles) do not speak to each other, except within one mascon.
     """
+    pairs, conductance = _neighbours(cell_latitude, cell_longitude, parent)
+    return conserving_on_graph(pairs, conductance, parent, area, mascons)
+
+
+def conserving_on_graph(
+    pairs: np.ndarray, conductance: np.ndarray, parent: np.ndarray, area: np.ndarray, mascons: int
+) -> Conserving:
+    """`conserving` where the fine units are any that touch: cells of a grid, or mascons inside larger blocks.
+
+    pairs: (pair, 2) units that touch; conductance: (pair,) side over distance, about 1; parent: (unit,) index of the
+    coarse unit; area: (unit,).
+    """
     mean = mean_operator(parent, area, mascons)
-    laplacian = _laplacian(cell_latitude, cell_longitude, parent)
-    cells = len(parent)
+    size = len(parent)
+    off = csr_array((conductance, (pairs[:, 0], pairs[:, 1])), shape=(size, size))
+    off = off + off.T
+    laplacian = csr_array(diags_array(off.sum(axis=1)) - off)
     weight = diags_array(area / area.mean())
     energy = laplacian.T @ weight @ laplacian + _STEEP * laplacian
     # a whisper of mass makes the system regular where a piece of land has no mascon to itself
-    system = block_array([[energy + 1e-10 * diags_array(np.ones(cells)), mean.T], [mean, None]], format="csc")
+    system = block_array([[energy + 1e-10 * diags_array(np.ones(size)), mean.T], [mean, None]], format="csc")
     factor = splu(csc_array(system), permc_spec="COLAMD")
     return Conserving(mean, factor.solve)
 
 
-def _laplacian(latitude: np.ndarray, longitude: np.ndarray, parent: np.ndarray) -> csr_array:
-    """Graph Laplacian (cell, cell) of neighbours, with conductances of side over distance: meridians converge."""
+def _neighbours(latitude: np.ndarray, longitude: np.ndarray, parent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells that touch, (pair, 2), and side over distance of each, (pair,): meridians converge."""
     pairs = neighbour_pairs(latitude, longitude)
     east = latitude[pairs[:, 0]] == latitude[pairs[:, 1]]
     middle = np.deg2rad((latitude[pairs[:, 0]] + latitude[pairs[:, 1]]) / 2)
     width = np.maximum(np.cos(middle), 0.05)
-    conductance = np.where(east, 1.0 / width, width)
-    pairs, conductance = _bridged(pairs, conductance, parent, latitude, longitude)
-    size = len(latitude)
-    off = csr_array((conductance, (pairs[:, 0], pairs[:, 1])), shape=(size, size))
-    off = off + off.T
-    return csr_array(diags_array(off.sum(axis=1)) - off)
+    return _bridged(pairs, np.where(east, 1.0 / width, width), parent, latitude, longitude)
 
 
 def _bridged(

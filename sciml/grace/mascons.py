@@ -66,9 +66,13 @@ def neighbour_pairs(latitude: np.ndarray, longitude: np.ndarray, *, step: float 
 def border_jump_ratio(values: np.ndarray, parent: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> float:
     """Mean absolute jump between neighbouring cells across mascon borders over that inside mascons.
 
-    values: (cell, ...) [mm]; parent, latitude, longitude: (cell,). 1 for a field that knows no mascons.
+    values: (cell, ...) [mm]; parent, latitude, longitude: (cell,). About 1 for a rough field that knows no mascons.
+    North- south and east-west neighbours are compared with their like and the two ratios averaged: cells are narrower
+    from west to east, and mascons have more cells that way.
     """
     pairs = neighbour_pairs(latitude, longitude)
     jump = np.abs(values[pairs[:, 0]] - values[pairs[:, 1]]).reshape(len(pairs), -1).mean(axis=1)
     across = parent[pairs[:, 0]] != parent[pairs[:, 1]]
-    return float(jump[across].mean() / jump[~across].mean())
+    east = latitude[pairs[:, 0]] == latitude[pairs[:, 1]]
+    ratios = [jump[across & side].mean() / jump[~across & side].mean() for side in (east, ~east)]
+    return float(np.mean(ratios))
