@@ -4,6 +4,7 @@ The month that is predicted enters with its record's own window; what came befor
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from sciml.data.months import Timeline
 
@@ -61,7 +62,6 @@ def lag_sequences(
 
 def _running_mean(monthly: np.ndarray, length: int) -> np.ndarray:
     """Mean of the `length` months that end with each month, NaN where there are fewer: (place, month, variable)."""
-    total = np.cumsum(np.concatenate([np.zeros_like(monthly[:, :1]), monthly], axis=1), axis=1, dtype=np.float64)
     out = np.full(monthly.shape, np.nan, np.float32)
-    out[:, length - 1 :] = (total[:, length:] - total[:, :-length]) / length
+    out[:, length - 1 :] = sliding_window_view(monthly, length, axis=1).mean(axis=-1, dtype=np.float64)
     return out

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from sciml.grace.downscale import Cells
+
 
 @dataclass(frozen=True)
 class Block:
@@ -24,8 +26,8 @@ class Block:
 class Layout:
     """Packed cells.
 
-    source: (cell,) index into the reader's cells, -1 in padding. parent: (cell,) mascon, -1 in padding. lat, lon:
-    (cell,) [degrees], area: (cell,) [km2], 0 in padding. mascons_per_item, slot: lengths of an item's parts.
+    source: (cell,) index of the cell where predictors come from, -1 in padding. parent: (cell,) mascon, -1 in padding.
+    lat, lon: (cell,) [degrees], area: (cell,) [km2], 0 in padding. mascons_per_item, slot: lengths of an item's parts.
     """
 
     source: np.ndarray
@@ -47,6 +49,12 @@ class Layout:
         return found
 
     @property
+    def cells(self) -> Cells:
+        """The real cells, in packed order."""
+        real = self.real
+        return Cells(self.parent[real], self.lat[real], self.lon[real], self.area[real])
+
+    @property
     def real(self) -> np.ndarray:
         """(cell,) bool: not padding."""
         return self.parent >= 0
@@ -58,8 +66,12 @@ class Layout:
 
 
 def pack(mascons: xr.Dataset, mascons_per_item: int) -> Layout:
-    """Layout of a mascon file as `sciml.data.readers.grctellus.read` returns it."""
+    """Layout of a mascon file as `sciml.data.readers.grctellus.read` returns it.
+
+    Where the predictors lie in another order of cells, `cell_source` says which is which.
+    """
     parent = mascons["cell_parent"].values
+    number = mascons["cell_source"].values if "cell_source" in mascons else np.arange(len(parent))
     count = mascons.sizes["mascon"]
     order = np.argsort(parent, kind="stable")
     item = parent[order] // mascons_per_item
@@ -69,7 +81,7 @@ def pack(mascons: xr.Dataset, mascons_per_item: int) -> Layout:
     first = np.concatenate([[0], np.cumsum(per_item)[:-1]])
     place = item * slot + np.arange(len(order)) - first[item]
     source = np.full(items * slot, -1, dtype=np.int64)
-    source[place] = order
+    source[place] = number[order]
 
     def packed(values: np.ndarray, padding: float) -> np.ndarray:
         out = np.full(len(source), padding, dtype=values.dtype)

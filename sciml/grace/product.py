@@ -9,9 +9,8 @@ import xarray as xr
 
 from sciml.core.urls import write_bytes
 from sciml.data.stores import Template, Variable, open_store
-from sciml.grace.layout import Layout
+from sciml.grace.downscale import Cells
 
-MM_KM2_PER_KM3 = 1e6  # 1 km3 is 1 mm over 1e6 km2
 FIELDS = ("twsa", "twsa_sigma")
 
 
@@ -25,20 +24,20 @@ class Band:
 
 @dataclass(frozen=True, eq=False)
 class MapGrid:
-    """Rows and columns that hold land: lat, lon ascending; row, column: (cell,) of the packed cells, -1 in padding."""
+    """Rows and columns that hold land: lat, lon [degrees] ascending; row, column: (cell,), area: (cell,) [km2]."""
 
     lat: np.ndarray
     lon: np.ndarray
     row: np.ndarray
     column: np.ndarray
+    area: np.ndarray
 
 
-def map_grid(layout: Layout) -> MapGrid:
+def map_grid(cells: Cells) -> MapGrid:
     """The smallest rectilinear grid that holds all cells; rows and columns without land are left out."""
-    lat, lon = np.unique(layout.lat[layout.real]), np.unique(layout.lon[layout.real])
-    row = np.where(layout.real, np.searchsorted(lat, np.nan_to_num(layout.lat)), -1)
-    column = np.where(layout.real, np.searchsorted(lon, np.nan_to_num(layout.lon)), -1)
-    return MapGrid(lat, lon, row, column)
+    lat, row = np.unique(cells.latitude, return_inverse=True)
+    lon, column = np.unique(cells.longitude, return_inverse=True)
+    return MapGrid(lat, lon, row, column, cells.area)
 
 
 def bands(grid: MapGrid, rows: int) -> list[Band]:
@@ -71,11 +70,10 @@ def template(grid: MapGrid, start: np.ndarray, end: np.ndarray, observed: np.nda
 
 @dataclass(frozen=True, eq=False)
 class ToMap:
-    """Stage function: rows of the map from the packed store of `sciml.grace.steps.Downscale`."""
+    """Stage function: rows of the map from the store of `sciml.grace.steps.Downscale`."""
 
     url: str
     grid: MapGrid
-    area: np.ndarray
 
     def __call__(self, item: Band) -> dict[str, np.ndarray]:
         cells = np.flatnonzero((self.grid.row >= item.lat_start) & (self.grid.row < item.lat_stop))
@@ -88,7 +86,7 @@ class ToMap:
             found[name] = np.full((values.shape[1], *shape), np.nan, np.float32)
             found[name][:, rows, columns] = values.T
         found["cell_area"] = np.full(shape, np.nan, np.float32)
-        found["cell_area"][rows, columns] = self.area[cells]
+        found["cell_area"][rows, columns] = self.grid.area[cells]
         return found
 
 
@@ -102,7 +100,3 @@ def write_netcdf(store_url: str, target_url: str) -> None:
         dataset.to_netcdf(file, engine="netcdf4", encoding=dict.fromkeys(dataset.data_vars, packing))
         write_bytes(target_url, file.read_bytes())
 
-
-def volume_km3(depth_mm: float, area_km2: float) -> float:
-    """Volume of water [km3] of a depth [mm] over an area [km2]."""
-    return depth_mm * area_km2 / MM_KM2_PER_KM3

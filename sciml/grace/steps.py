@@ -1,16 +1,21 @@
 """What the items of the gridded job compute: networks of a block of mascons, run on the mascons and their cells."""
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
+from sciml.core.grid import unit_vectors
 from sciml.data.months import Timeline
-from sciml.data.splits import Period
+from sciml.data.splits import Period, year_folds
 from sciml.data.stores import Template, Variable, open_store
+from sciml.grace.downscale import Cells, coarse_operator, detail_sigma, downscale, fit_share, gap_sigma
 from sciml.grace.lags import lag_sequences
 from sciml.grace.layout import Block, Layout
-from sciml.grace.local_lstm import LocalLSTMConfig, fit_units, predict_units
+from sciml.grace.local_lstm import LocalLSTMConfig, States, fit_units, predict_units
+from sciml.grace.mascons import super_mascons
 from sciml.grace.predictors import stack
 
 
@@ -20,7 +25,7 @@ class Problem:
 
     name: enters store names. series_url, twsa, uncertainty: a store and its (mascon, record) variables. coarse_url,
     fine_url: predictors of mascons and of packed cells. names: predictors. months: (month,) axis of the predictors.
-    windows: all windows to predict. train: training period. digest: of all of this.
+    windows: all windows to predict. train: training period, in `folds` blocks of years for cross-validation.
     """
 
     name: str
@@ -33,6 +38,7 @@ class Problem:
     months: np.ndarray
     windows: Timeline
     train: Period
+    folds: int
     layout: Layout
     seed: int
 
@@ -40,6 +46,14 @@ class Problem:
     def trained(self) -> np.ndarray:
         """(window,) bool: windows with a record in the training period."""
         return self.windows.observed & self.train.contains(self.windows.month)
+
+    def year_folds(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(train, valid) masks over the windows, blocks of years within the training period."""
+        windows = np.flatnonzero(self.trained)
+        for fold in year_folds(self.windows.month[windows], self.folds):
+            train, valid = np.zeros((2, len(self.windows)), bool)
+            train[windows[fold.train]], valid[windows[fold.valid]] = True, True
+            yield train, valid
 
     def series(self, name: str, mascons: slice = slice(None)) -> np.ndarray:
         """A (mascon, record) variable on the windows: (mascon, window), NaN in gap months."""
@@ -61,6 +75,9 @@ def prediction_template(problem: Problem, members: int) -> Template:
     variables = {
         "coarse": Variable(("mascon", "member", "window"), "mm", "predicted storage of mascons", may_be_missing=True),
         "fine": Variable(("cell", "member", "window"), "mm", "predicted storage of cells", may_be_missing=True),
+        "out_of_fold": Variable(
+            ("mascon", "window"), "mm", "training years, predicted by models that never saw them", may_be_missing=True
+        ),
     }
     layout = problem.layout
     sizes = {
@@ -72,6 +89,9 @@ def prediction_template(problem: Problem, members: int) -> Template:
     coordinates = {"window": xr.Variable("window", problem.windows.middle)}
     shards = {"mascon": layout.mascons_per_item, "cell": layout.slot}
     return Template(sizes, variables, shards=shards, coordinates=coordinates)
+
+
+FOLD_MEMBERS = 3  # enough to know how wrong a model is; the shipped ensemble is larger and a little better
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,24 +107,173 @@ class LocalLstm:
         cells = problem.layout.of(item)
         coarse = self._features(*problem.predictors(problem.coarse_url, mascon=mascons))
         fine = self._features(*problem.predictors(problem.fine_url, cell=slice(item.cell_start, item.cell_stop)))
-        known = np.isfinite(coarse).all(axis=(2, 3))
-        sigma = problem.series(problem.uncertainty, mascons)
-        states = fit_units(
-            coarse,
-            problem.anomaly(mascons),
-            1 / np.square(sigma),
-            problem.trained & known,
-            self.config,
-            [f"{problem.name}/{number}" for number in range(item.mascon_start, item.mascon_stop)],
-            problem.seed,
-        )
+        states = self._fit(coarse, item, problem.trained, self.config)
         shape = (item.cell_stop - item.cell_start, self.config.members, len(problem.windows))
         found = np.full(shape, np.nan, np.float32)
         local = cells - item.cell_start
         found[local] = predict_units(states, fine[local], problem.layout.parent[cells] - item.mascon_start)
-        return {"coarse": predict_units(states, coarse), "fine": found}
+        return {
+            "coarse": predict_units(states, coarse),
+            "fine": found,
+            "out_of_fold": self._out_of_fold(coarse, item),
+        }
 
     def _features(self, monthly: np.ndarray, recorded: np.ndarray) -> np.ndarray:
         return lag_sequences(monthly, recorded, self.problem.windows, self.problem.months, self.lags)
 
+    def _fit(self, features: np.ndarray, item: Block, use: np.ndarray, config: LocalLSTMConfig) -> States:
+        problem, mascons = self.problem, slice(item.mascon_start, item.mascon_stop)
+        return fit_units(
+            features,
+            problem.anomaly(mascons),
+            1 / np.square(problem.series(problem.uncertainty, mascons)),
+            use & np.isfinite(features).all(axis=(2, 3)),
+            config,
+            [f"{problem.name}/{number}" for number in range(item.mascon_start, item.mascon_stop)],
+            problem.seed,
+        )
 
+    def _out_of_fold(self, features: np.ndarray, item: Block) -> np.ndarray:
+        problem = self.problem
+        out = np.full(features.shape[:2], np.nan, np.float32)
+        config = dataclasses.replace(self.config, members=min(FOLD_MEMBERS, self.config.members))
+        for train, valid in problem.year_folds():
+            states = self._fit(features, item, train, config)
+            out[:, valid] = predict_units(states, features[:, valid]).mean(axis=1)
+        return out
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Address of the one item of a stage that needs everything at once."""
+
+    fit: int = 0
+
+
+def share_template(mascons: int) -> Template:
+    """Store of what a model's contrasts are worth: see `sciml.grace.downscale.Share`."""
+    variables = {
+        "share": Variable(("fit",), "1", "share of the predicted contrast that is believed", dtype="float64"),
+        "standard_error": Variable(("fit",), "1", "standard error of the slope before shrinking", dtype="float64"),
+        "unexplained": Variable(("fit",), "1", "contrast left over that predicted", dtype="float64"),
+        "gap_sigma": Variable(("fit", "mascon"), "mm", "error of the model's own mascon means", dtype="float64"),
+        "detail_sigma": Variable(("fit", "mascon"), "mm", "error of a cell beside its mascon's mean", dtype="float64"),
+    }
+    return Template({"fit": 1, "mascon": mascons}, variables)
+
+
+@dataclass(frozen=True, eq=False)
+class LearnShare:
+    """Stage function: s, and the errors of mascon means and cells, from the training years alone."""
+
+    problem: Problem
+    model_url: str
+
+    def __call__(self, item: Whole) -> dict[str, np.ndarray]:
+        problem, cells = self.problem, self.problem.layout.cells
+        trained, store = problem.trained, open_store(self.model_url)
+        observed, uncertainty = problem.anomaly()[:, trained], problem.series(problem.uncertainty)[:, trained]
+        apart = store["out_of_fold"].values[:, trained]
+        blocks = super_mascons(*_centres(cells))
+        middle = problem.windows.middle[trained]
+        share = fit_share(apart, observed, uncertainty, middle, coarse_operator(cells, blocks))
+        slots = [_member_mean(store, block, trained) for block in problem.layout.blocks]
+        fine = np.concatenate(slots)[problem.layout.real]
+        known = np.isfinite(fine).all(axis=0)
+        detail = detail_sigma(fine[:, known], share, cells, cells.operator())
+        found = {"share": share.share, "standard_error": share.standard_error, "unexplained": share.unexplained}
+        return {name: np.array([value]) for name, value in found.items()} | {
+            "gap_sigma": gap_sigma(apart, observed, uncertainty)[None],
+            "detail_sigma": detail[None],
+        }
+
+
+def _centres(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    """Latitude and longitude [degrees] of the middle of each mascon's land."""
+    x, y, z = cells.mean(unit_vectors(cells.latitude, cells.longitude)).T
+    return np.rad2deg(np.arctan2(z, np.hypot(x, y))), np.rad2deg(np.arctan2(y, x))
+
+
+def _member_mean(store: xr.Dataset, block: Block, use: np.ndarray) -> np.ndarray:
+    return store["fine"].isel(cell=slice(block.cell_start, block.cell_stop)).values[..., use].mean(axis=1)
+
+
+@dataclass(frozen=True)
+class WindowBlock:
+    """Address of some windows."""
+
+    window_start: int
+    window_stop: int
+
+
+def window_blocks(windows: int, size: int) -> list[WindowBlock]:
+    """Windows in blocks of `size`, the last one shorter."""
+    return [WindowBlock(start, min(start + size, windows)) for start in range(0, windows, size)]
+
+
+def downscaled_template(problem: Problem, members: int, windows_per_item: int) -> Template:
+    """Store of the downscaled storage of all real cells: members, their mean and standard deviation [mm]."""
+    cells = problem.layout.cells
+    variables = {
+        "twsa_member": Variable(("cell", "member", "window"), "mm", "downscaled storage anomaly", may_be_missing=True),
+        "twsa": Variable(("cell", "window"), "mm", "mean of the members", may_be_missing=True),
+        "twsa_sigma": Variable(("cell", "window"), "mm", "standard deviation of the members", may_be_missing=True),
+    }
+    gap = (~problem.windows.observed).astype(np.int8)
+    coordinates = {
+        "lat": xr.Variable("cell", cells.latitude, {"units": "degrees_north"}),
+        "lon": xr.Variable("cell", cells.longitude, {"units": "degrees_east"}),
+        "cell_area": xr.Variable("cell", cells.area, {"units": "km2"}),
+        "parent": xr.Variable("cell", cells.parent, {"long_name": "mascon that holds the cell"}),
+        "window": xr.Variable("window", problem.windows.middle),
+        "gap_month": xr.Variable("window", gap, {"long_name": "1: no GRACE record"}),
+    }
+    sizes = {"cell": len(cells.parent), "member": members, "window": len(problem.windows)}
+    return Template(sizes, variables, shards={"window": windows_per_item}, coordinates=coordinates)
+
+
+@dataclass(frozen=True, eq=False)
+class Downscale:
+    """Stage function: x = I(g) + s (p - I(mean p)) of all cells in some windows. Without a model, x = I(g)."""
+
+    problem: Problem
+    members: int
+    model_url: str = ""
+    share_url: str = ""
+
+    def __call__(self, item: WindowBlock) -> dict[str, np.ndarray]:
+        problem, cells = self.problem, self.problem.layout.cells
+        when = slice(item.window_start, item.window_stop)
+        if self.model_url:
+            store = open_store(self.model_url)["fine"].isel(window=when)
+            slots = [store.isel(cell=slice(b.cell_start, b.cell_stop)).values for b in problem.layout.blocks]
+            predicted, fit = np.concatenate(slots)[problem.layout.real], open_store(self.share_url).load().isel(fit=0)
+            share, gap, detail = float(fit["share"]), fit["gap_sigma"].values, fit["detail_sigma"].values
+        else:
+            predicted = np.zeros((len(cells.parent), self.members, when.stop - when.start), np.float32)
+            share, gap, detail = 0.0, self._climate_error(), np.zeros(cells.mascons)
+        observed = problem.anomaly()[:, when]
+        reached = np.isfinite(predicted).all(axis=(0, 1))
+        found = downscale(
+            predicted[..., reached],
+            observed[:, reached],
+            problem.series(problem.uncertainty)[:, when][:, reached],
+            problem.windows.middle[when][reached],
+            share,
+            cells,
+            cells.operator(),
+            gap_sigma=gap,
+            detail_sigma=detail,
+            seed=problem.seed,
+        ).members
+        members = np.full(predicted.shape, np.nan, np.float32)
+        members[..., reached] = found
+        return {
+            "twsa_member": members,
+            "twsa": members.mean(axis=1, dtype=np.float64),
+            "twsa_sigma": members.std(axis=1, ddof=1, dtype=np.float64),
+        }
+
+    def _climate_error(self) -> np.ndarray:
+        """What is not known of a mascon in a month that nobody saw: its deviation in the training months."""
+        return self.problem.anomaly()[:, self.problem.trained].std(axis=1)
