@@ -123,8 +123,21 @@ def _add_fluxes(out: xr.Dataset, ds: xr.Dataset, families: Sequence[str], month:
             table = catalogue.convert(name, _table(ds, variable, file), units=units, file=file, seconds=seconds)
             catalogue.check_range(name, table, file=file, units=units, what=variable)
             values[k] = table
+            _say_gaps(out, variable, values[k], month, file)
         out[name] = (("family", "basin", "time"), values, catalogue.entry(name).attributes)
     out.coords["family"] = list(families)
+
+
+def _say_gaps(out: xr.Dataset, variable: str, table: np.ndarray, month: np.ndarray, file: str) -> None:
+    """Say where a product ends before storage does, and how many basins it lacks."""
+    there = np.isfinite(table)
+    seen = np.isfinite(out["twsa"].values)
+    empty = int((seen.any(axis=1) & ~there.any(axis=1)).sum())
+    if empty:
+        note(out, f"{file}: '{variable}' has no value for {empty} basins with storage")
+    last, needed = month[there.any(axis=0)][-1], month[seen.any(axis=0)][-1]
+    if last < needed:
+        note(out, f"{file}: '{variable}' ends in {last}, storage in {needed}; later months have no predictor")
 
 
 def _families(ds: xr.Dataset) -> list[str]:

@@ -116,6 +116,21 @@ def test_a_table_with_other_basins_and_fewer_variables_is_read(tmp_path):
     assert "family 'GLDAS21_NOAH36' has no P_ variable" in notes and "without uncertainty" in notes
 
 
+def test_products_that_end_early_or_lack_basins_are_said(tmp_path):
+    def edit(ds):
+        rain = ds["P_ERA5_Land"].values.copy()
+        rain[:, -6:] = np.nan
+        flow = ds["R_ERA5_Land"].values.copy()
+        flow[0] = np.nan
+        return ds.assign(P_ERA5_Land=ds["P_ERA5_Land"].copy(data=rain), R_ERA5_Land=ds["R_ERA5_Land"].copy(data=flow))
+
+    table(tmp_path / "b.nc", edit=edit)
+    notes = read(tmp_path / "b.nc").attrs["notes"]
+    assert any("'P_ERA5_Land' ends in 2005-06, storage in 2005-12" in line for line in notes)
+    assert any("'R_ERA5_Land' has no value for 1 basins with storage" in line for line in notes)
+    assert not any("GLDAS" in line for line in notes)
+
+
 def test_a_table_without_any_storage_is_refused(tmp_path):
     table(tmp_path / "b.nc", edit=lambda ds: ds.isel(basin=[2]))
     with pytest.raises(InputError, match="'TWS_GRACE_JPL_mascons': found no valid value"):
