@@ -236,3 +236,31 @@ def test_the_real_file_called_mm_is_refused_with_the_factor(real_data, tmp_path)
     part.to_netcdf(tmp_path / "wrong.nc")
     with pytest.raises(InputError, match=r"'lwe_thickness'.*looks 10 x too small: cm taken for mm"):
         grctellus.read(str(tmp_path / "wrong.nc"))
+
+
+def test_a_mascon_file_on_s3_and_a_bucket_that_is_not_there(s3_server, tmp_path):
+    import s3fs
+
+    truth = mascon_file(tmp_path / "m.nc")
+    s3fs.S3FileSystem().put_file(str(tmp_path / "m.nc"), "bucket/m.nc")
+    np.testing.assert_allclose(by_id(grctellus.read("s3://bucket/m.nc")), truth, atol=1e-4)
+    for url in ("s3://bucket/nowhere.nc", "s3://no-such-bucket/m.nc"):
+        with pytest.raises(InputError, match=f"{url}: no such file, folder or bucket") as refusal:
+            grctellus.read(url)
+        assert "\n" not in str(refusal.value)
+    (tmp_path / "half.nc").write_bytes((tmp_path / "m.nc").read_bytes()[:9000])
+    s3fs.S3FileSystem().put_file(str(tmp_path / "half.nc"), "bucket/half.nc")
+    with pytest.raises(InputError, match=r"s3://bucket/half\.nc: .*(truncated|damaged|no NetCDF file)"):
+        grctellus.read("s3://bucket/half.nc")
+
+
+def test_an_endpoint_that_does_not_answer_is_one_line(s3_server, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(InputError, match=r"s3://bucket/m\.nc: cannot read: ") as refusal:
+        grctellus.read("s3://bucket/m.nc")
+    assert "\n" not in str(refusal.value)
+    s3fs.S3FileSystem.clear_instance_cache()
