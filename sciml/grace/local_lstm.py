@@ -172,14 +172,19 @@ def _empty_states(units: int, members: int, shape: Shape) -> States:
 
 def _fit_scaling(features: NDArray[Any], target: NDArray[Any]) -> dict[str, Any]:
     """Mean and standard deviation of features (over records and lags) and of the target; a constant has scale 1."""
-    feature_scale = features.std(axis=(0, 1), dtype=np.float64)
-    target_scale = float(target.std(dtype=np.float64))
+    feature_mean = features.mean(axis=(0, 1), dtype=np.float64)
+    target_mean = target.mean(dtype=np.float64)
     return {
-        "feature_mean": features.mean(axis=(0, 1), dtype=np.float64).astype(np.float32),
-        "feature_scale": np.where(feature_scale > 0, feature_scale, 1.0).astype(np.float32),
-        "target_mean": np.float32(target.mean(dtype=np.float64)),
-        "target_scale": np.float32(target_scale if target_scale > 0 else 1.0),
+        "feature_mean": feature_mean.astype(np.float32),
+        "feature_scale": _scale(features.std(axis=(0, 1), dtype=np.float64), feature_mean),
+        "target_mean": np.float32(target_mean),
+        "target_scale": _scale(target.std(dtype=np.float64), target_mean),
     }
+
+
+def _scale(deviation: Any, mean: Any) -> Floats:
+    # the deviation of a constant is rounding noise, and dividing by it would blow up the first value that differs
+    return np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0).astype(np.float32)
 
 
 def _scaled(features: NDArray[Any], mean: Floats, scale: Floats) -> Floats:

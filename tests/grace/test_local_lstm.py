@@ -114,6 +114,17 @@ def test_a_unit_without_records_is_nan_and_the_others_go_on() -> None:
     assert np.isnan(members[1]).all() and np.isfinite(members[[0, 2]]).all()
 
 
+def test_a_feature_that_was_constant_in_training_does_not_explode() -> None:
+    data = planted()
+    data["features"] = data["features"].astype(np.float32)
+    data["features"][..., 3] = np.float32(0.1)
+    states = run(data)
+    assert (states["feature_scale"][:, 3] == 1.0).all()
+    data["features"][..., 3] += np.float32(0.01)
+    moved = predict_units(states, data["features"]).mean(axis=1) - data["truth"]
+    assert np.sqrt((moved**2).mean()) < data["truth"].std()
+
+
 @pytest.mark.parametrize("name", ["features", "targets", "weights"])
 def test_values_that_cannot_be_trained_on_are_named(name: str) -> None:
     data = planted()
