@@ -6,6 +6,7 @@ padding.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,7 @@ def downscaling_maps(
     ]
     if truth is not None:
         layers.append(Layer("Truth", truth, scale))
-    when = np.datetime64(month, "M")
+    when = np.datetime64(str(month), "M")
     spread = ", ".join(f"{layer.title.lower()} {np.nanstd(layer.values):.0f} mm" for layer in layers)
     return Illustration(
         name,
@@ -216,7 +217,7 @@ def basin_series(
             observed[i],
             [figures.prediction(labels.get(m, m), when, values[i]) for m, values in members.items()],
             gaps,
-            None if split is None else np.datetime64(split, "M"),
+            None if split is None else np.datetime64(str(split), "M"),
         )
         for i, title in enumerate(titles)
     ]
@@ -227,7 +228,8 @@ def basin_series(
         figures.series_figure(panels, ylabel=quantity),
         "Observed (points) and predicted storage: median and central 90 % interval of the members "
         f"({', '.join(f'{m} {n}' for m, n in count.items())}). Grey bars: the {len(gaps)} months without a GRACE "
-        "record, which are not scored." + ("" if split is None else f" Test period from {np.datetime64(split, 'M')}."),
+        "record, which are not scored."
+        + ("" if split is None else f" Test period from {np.datetime64(str(split), 'M')}."),
         f"Time series for {', '.join(titles)}: observations and predictions by {names} with bands.",
     )
 
@@ -321,7 +323,7 @@ def coverage_by_group(
 def comparison_section(
     experiment: str,
     frame: pd.DataFrame,
-    summaries: Mapping[str, Mapping[str, object]],
+    summaries: Mapping[str, Mapping[str, Any]],
     *,
     baselines: Sequence[str] = BASELINES,
     reference: str | None = None,
@@ -340,7 +342,7 @@ def comparison_section(
     rivals = [m for m in summaries if m in baselines and m not in ceilings]
     if reference is None and rivals:
         reference = max(rivals, key=lambda m: summaries[m].get("nse_median") or -np.inf)
-    options = {"baselines": baselines, "labels": labels, "ceilings": ceilings}
+    options: dict[str, Any] = {"baselines": baselines, "labels": labels, "ceilings": ceilings}
     tables: list[Table] = [
         comparison_table(summaries, caption=f"{title}: skill on the test records.", reference=reference, **options),
         comparison_table(summaries, caption=f"{title}: level, trend and season.", columns=SEASON_COLUMNS, **options),

@@ -1,6 +1,6 @@
 """One row of scores per unit, and their summary beside the baselines'."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from sciml.metrics.bootstrap import draws, means, medians, percentile_interval, 
 from sciml.metrics.statistics import Statistics, statistics
 
 # Units are scored in blocks of about this many member values, to bound memory for maps of many cells.
-BLOCK = 20_000_000
+BLOCK = 4_000_000
 
 # Anomalies smaller than this share of the values themselves are rounding errors of float32 predictions.
 FLAT = 1e-5
@@ -31,7 +31,7 @@ DESEASONALISED = {"r_deseasonalised": scores.r, "rmse_deseasonalised": scores.rm
 MEDIANS = ("nse", "r", "rmse", "bias", "r_deseasonalised", "rmse_deseasonalised", "crps", "rmse_over_uncertainty")
 
 # medians of sizes and ratios of what does not come from statistics that merge; drawn over places alone
-SEASONAL = {
+SEASONAL: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "trend_error_abs_median": ("trend_error", np.abs),
     "amplitude_ratio_median": ("amplitude_ratio", np.asarray),
     "phase_error_months_abs_median": ("phase_error_months", np.abs),

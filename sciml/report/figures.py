@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.dates as mdates
 import numpy as np
@@ -200,7 +201,7 @@ def calibration_figure(
             rank = rank[np.isfinite(rank)]
             if not rank.size:
                 raise ValueError(f"calibration of {name}: no value; a blank panel is a mistake")
-            look = {"color": style.colour(index), "linestyle": style.line(index)}
+            look: dict[str, Any] = {"color": style.colour(index), "linestyle": style.line(index)}
             upper, lower = (pit_distribution(rank, members, 0.5 + side * levels / 2) for side in (1, -1))
             left.plot(levels, upper - lower, label=f"{labels.get(name, name)} (n = {rank.size:,})", **look)
             density = np.diff(pit_distribution(rank, members, edges)) / np.diff(edges)
@@ -269,7 +270,7 @@ def coverage_figure(groups: Mapping[str, Sequence[Share]], *, target: tuple[floa
         for heading, share in flat:
             position += 1.0 + (gap if heading != previous else 0.0)
             previous = heading
-            look = {"color": colours[heading]}
+            look: dict[str, Any] = {"color": colours[heading]}
             axes.plot([share.low, share.high], [position] * 2, linewidth=2.2, solid_capstyle="butt", **look)
             axes.plot([share.value], [position], "o", markersize=5.5, **look)
             ticks.append(position)

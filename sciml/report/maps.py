@@ -7,6 +7,7 @@ islands far apart (a generated Earth, a sample of mascons) are shown as tiles si
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import matplotlib.ticker
@@ -24,7 +25,7 @@ from sciml.report.projection import equal_earth, equal_earth_inverse
 WIDTH = 10.0  # inches
 GLOBAL_DEGREES = 180.0  # wider than this is drawn as the globe
 PIXELS_ACROSS = 1600  # of the globe's picture
-MOST_TILES = 6
+MOST_TILES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,24 +109,26 @@ def map_figure(cells: Cells, layers: Sequence[Layer]) -> Figure:
 
 
 def tiles(cells: Cells) -> list[np.ndarray]:
-    """Index arrays of the islands worth a panel of their own: (cell,) each, west to east; one array for one map.
+    """Index arrays of the islands worth a panel of their own: (cell,) each, west to east, north to south; one array
+    for one map.
 
-    Islands are groups of cells at least five degrees (or six cells) apart. They get panels only if there are at most
-    MOST_TILES of them and they fill less than a third of the box around all cells.
+    Islands are groups of cells more than two degrees (or four cells) apart. They get panels only if there are at most
+    MOST_TILES of them, each of some size, and they leave three tenths of the box around all cells empty.
     """
     everything = np.arange(len(cells.latitude))
     row, column = _steps(cells.latitude, cells.resolution), _steps(cells.longitude, cells.resolution)
     occupied = np.zeros((row.max() + 1, column.max() + 1), bool)
     occupied[row, column] = True
-    apart = max(3, round(2.5 / cells.resolution))
+    apart = max(2, round(1.0 / cells.resolution))
     grown = ndimage.binary_dilation(np.pad(occupied, apart), iterations=apart, structure=np.ones((3, 3)))
     label, count = ndimage.label(grown, structure=np.ones((3, 3)))
     island = label[row + apart, column + apart]
     parts = [np.flatnonzero(island == k) for k in range(1, count + 1)]
     boxes = sum((np.ptp(row[p]) + 1) * (np.ptp(column[p]) + 1) for p in parts)
-    if not 1 < count <= MOST_TILES or boxes > occupied.size / 3:
+    crumbs = any(len(p) < 0.03 * len(everything) for p in parts)
+    if not 1 < count <= MOST_TILES or crumbs or boxes > 0.7 * occupied.size:
         return [everything]
-    return sorted(parts, key=lambda p: float(cells.longitude[p].min()))
+    return sorted(parts, key=lambda p: (float(cells.longitude[p].min()), -float(cells.latitude[p].max())))
 
 
 class _Frame:
@@ -168,11 +171,10 @@ class _Frame:
         field[self.row, self.column] = values[self.index]
         land = np.where(self.land, 1.0, np.nan)
         axes.grid(False)
-        for image, how in (
-            (land, {"cmap": ListedColormap([style.LAND]), "vmin": 0, "vmax": 1}),
-            (field, {"cmap": colours, "norm": norm}),
-        ):
-            axes.imshow(self._picture(image), origin="lower", extent=self._limits(), interpolation="nearest", **how)
+        grey = ListedColormap([style.LAND])
+        place: dict[str, Any] = {"origin": "lower", "extent": self._limits(), "interpolation": "nearest"}
+        axes.imshow(self._picture(land), cmap=grey, vmin=0, vmax=1, **place)
+        axes.imshow(self._picture(field), cmap=colours, norm=norm, **place)
         if self.borders is not None:
             axes.add_collection(LineCollection(self.borders, colors="#222222", linewidths=0.35, alpha=0.65))
         axes.add_collection(LineCollection(self.coast, colors=style.COAST, linewidths=0.3 if self.is_globe else 0.7))
@@ -200,7 +202,7 @@ class _Frame:
 
     def _picture(self, field: np.ndarray) -> np.ndarray:
         """The field on the pixels of the projection: nearest cell, NaN beyond the globe's edge."""
-        if not self.is_globe:
+        if self.pixels is None:
             return field
         row, column, beyond = self.pixels
         return np.where(beyond, np.nan, field[row, column])
@@ -247,7 +249,8 @@ class _Frame:
         if not self.is_globe:
             axes.set_aspect(1 / self._squeeze())
             axes.set_facecolor(style.OCEAN)
-            axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=[1, 2, 3, 5, 10]))
+            few = 5 if self.aspect > 0.6 else 2
+            axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(few, steps=[1, 2, 3, 5, 10]))
             axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=[1, 2, 3, 5, 10]))
             axes.xaxis.set_major_formatter(lambda v, _: _degrees(v, "E", "W"))
             axes.yaxis.set_major_formatter(lambda v, _: _degrees(v, "N", "S"))
@@ -273,7 +276,7 @@ def _gallery(frame: _Frame, layers: Sequence[Layer]) -> Figure:
     columns = 1 if len(layers) == 1 else 2 if len(layers) in (2, 4) or frame.aspect > 1.6 else min(3, len(layers))
     rows = -(-len(layers) // columns)
     # a tall region is drawn narrower rather than higher than a screen
-    width = min(WIDTH / columns, (7.0 if rows == 1 else 4.2) * frame.aspect)
+    width = min(WIDTH / columns, max((7.0 if rows == 1 else 4.2) * frame.aspect, 2.4))
     height = (width - (0 if frame.is_globe else 0.5)) / frame.aspect + 0.4 + (0 if shared else 0.6)
     figure = style.new_figure(max(width * columns, 4.5), rows * height + (0.75 if shared else 0))
     panels = figure.subplots(rows, columns, squeeze=False)
@@ -292,34 +295,35 @@ def _gallery(frame: _Frame, layers: Sequence[Layer]) -> Figure:
 
 
 def _tiled(frames: Sequence[_Frame], layers: Sequence[Layer]) -> Figure:
-    """Several tiles. Few tiles: one row per tile and one column per layer; else one row per layer and one column per
-    tile, with widths in proportion. The colour bars lie at the ends of the layers, or one below if all share the
-    scale.
-    """
+    """Several tiles: one row per tile and one column per layer, for layers side by side are easy to compare; one layer
+    alone, or more than four, the other way round. Colour bars below each column of a layer, beside each row of a layer,
+    or one for all if they share the scale."""
     shared = _one_scale(layers)
-    across = len(layers) >= len(frames) and 1 < len(layers) <= 4  # layers side by side are easier to compare
+    across = 1 < len(layers) <= 4
     aspects = np.array([f.aspect for f in frames])
-    rows, columns = (len(frames), len(layers)) if across else (len(layers), len(frames))
-    wide = aspects.max() * columns if across else aspects.sum()  # of a row of maps one unit high
-    height = min((WIDTH - 0.6 * columns) / wide, 2.4)
-    bars = 1.0 if shared or across else 0.4
-    width = height * wide + 0.6 * columns + (0.0 if shared or across else 0.9)
-    figure = style.new_figure(max(width, 5.0), (height + 0.35) * rows + bars)
-    if across:
-        panels = figure.subplots(rows, columns, squeeze=False).T
-    else:
-        panels = figure.subplots(rows, columns, squeeze=False, width_ratios=aspects)
+    columns = len(layers) if across else min(len(frames), 4) if len(layers) == 1 else len(frames)
+    rows = len(layers) * len(frames) // columns + (len(layers) * len(frames) % columns > 0)
+    widths = np.full(columns, aspects.max()) if across or columns < len(frames) else aspects
+    height = min((WIDTH - 0.6 * columns) / widths.sum(), 2.4)
+    beside = 0.0 if shared or across else 0.9
+    figure = style.new_figure(
+        max(height * widths.sum() + 0.6 * columns + beside, 5.0), (height + 0.35) * rows + (0.4 if beside else 1.0)
+    )
+    panels = figure.subplots(rows, columns, squeeze=False, width_ratios=widths.tolist())
+    for axes in panels.flat[len(layers) * len(frames) :]:
+        axes.remove()
+    strips = panels.T if across else panels.reshape(1, -1) if len(layers) == 1 else panels
     colours = _resolved(layers, np.concatenate([f.index for f in frames]))
-    for number, (layer, strip) in enumerate(zip(layers, panels, strict=True)):
-        for frame, axes in zip(frames, strip, strict=True):
+    for number, (layer, strip) in enumerate(zip(layers, strips, strict=True)):
+        drawn = list(strip[: len(frames)])
+        for frame, axes in zip(frames, drawn, strict=True):
             frame.draw(axes, layer.values, *colours[id(layer.scale)][:2])
-            axes.tick_params(labelsize=7.5, labelbottom=across or number == len(layers) - 1)
-            if across:
-                axes.tick_params(labelleft=number == 0)
-        strip[0].set_title(layer.title)
+            below = across or len(layers) == 1 or number == len(layers) - 1
+            axes.tick_params(labelsize=7.5, labelbottom=below, labelleft=number == 0 or not across)
+        drawn[0].set_title(layer.title)
         if not shared:
             where = "bottom" if across else "right"
-            _bar(figure, list(strip), layer.scale, *colours[id(layer.scale)], location=where)
+            _bar(figure, drawn, layer.scale, *colours[id(layer.scale)], location=where)
     if shared:
         _bar(figure, list(panels.flat), layers[0].scale, *colours[id(layers[0].scale)])
     return figure

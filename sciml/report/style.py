@@ -1,6 +1,7 @@
 """The hand of all figures: type, lines, colours."""
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ DIVERGING = "RdBu"  # blue is wet, red is dry
 SEQUENTIAL = "viridis"
 SKILL = "PuOr"
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.titlesize": 10.5,

@@ -49,6 +49,10 @@ def test_tiles_partition_the_cells_and_only_where_they_lie_apart():
     assert len(parts) == 3
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(len(far.latitude)))
     assert [round(far.longitude[p].min()) for p in parts] == [-100, 0, 80]
+    stacked = cells(*(box(south, 0) for south in (-36, 0, 9, 18, 27, 36, 54)))  # three degrees between some
+    assert len(maps.tiles(stacked)) == 7
+    crumb = cells(box(0, 0), box(20, 20, 1, 1))
+    assert len(maps.tiles(crumb)) == 1
     many = cells(*(box(0, west, 2, 2) for west in range(-170, 170, 20)))
     assert len(maps.tiles(many)) == 1
 
