@@ -1,11 +1,13 @@
 """Local LSTMs: learn planted truth, one answer for any grouping of units, honest refusals."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sciml.core.errors import ConfigError, InputError
+from sciml.data.readers import basins, grace_months
 from sciml.grace.local_lstm import LocalLSTMConfig, bootstrap_counts, fit_units, predict_units
 
 CONFIG = LocalLSTMConfig(members=3, hidden_size=8, epochs=80, learning_rate=2e-2)
@@ -160,3 +162,35 @@ def test_bootstrap_draws_as_many_as_there_are() -> None:
     counts = np.stack([bootstrap_counts(130, seed) for seed in range(200)])
     assert (counts.sum(axis=1) == 130).all()
     assert abs((counts == 0).mean() - np.exp(-1.0)) < 0.01
+
+
+def test_real_basins_beat_their_climatology_in_two_years_not_trained_on(real_data: Path) -> None:
+    """Two years of history of real fluxes; trained to 2012, scored in 2013-2014, the last of the training years."""
+    hydro = real_data / "hydro"
+    table = basins.read(
+        str(hydro / "basin_water_budget" / "basin_monthly_1979_2020.nc"),
+        storage="TWS_GRACE_JPL_mascons",
+        families=["ERA5_Land"],
+        real_months=grace_months.read(str(hydro / "grace_months.csv")),
+    )
+    month = table["time"].values.astype("datetime64[M]")
+    keep = np.flatnonzero((month >= np.datetime64("2002-08")) & (month <= np.datetime64("2014-12")))
+    fluxes = np.stack([table[name].values[0] for name in ("pr", "evspsbl", "mrro")], axis=-1)
+    has_all = np.isfinite(table["twsa"].values[:, keep]).any(axis=1) & np.isfinite(fluxes[:, keep]).all(axis=(1, 2))
+    unit = np.flatnonzero(has_all)[::8]
+    features = np.stack([fluxes[unit][:, keep - lag] for lag in range(23, -1, -1)], axis=2)
+    storage = table["twsa"].values[unit][:, keep]
+    weights = table["twsa_uncertainty"].values[unit][:, keep] ** -2.0
+    early, observed = month[keep] <= np.datetime64("2012-12"), np.isfinite(storage)
+    ids = [str(name) for name in table["basin"].values[unit]]
+    states = fit_units(features, storage, weights, observed & early, LocalLSTMConfig(members=4), ids, 0)
+    predicted = predict_units(states, features).mean(axis=1)
+
+    season = month[keep].astype(int) % 12
+    climatology = np.stack(
+        [np.nanmean(np.where(early & (season == m), storage, np.nan), axis=1) for m in season], axis=1
+    )
+    late = ~early & observed.all(axis=0)
+    errors = [np.sqrt(((x - storage)[:, late] ** 2).mean(axis=1)) for x in (predicted, climatology)]
+    assert len(unit) >= 10 and late.sum() >= 15
+    assert np.mean(errors[0] < errors[1]) > 0.6
