@@ -1,12 +1,22 @@
-"""The frame of every pipeline's `main`: options in, one line for a user's mistake, an exit status."""
+"""The frame of every pipeline's `main`: options in, stages run or planned, one line for a mistake, an exit status."""
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+import xarray as xr
+
+from cluster.dask_session import dask_session, whole_store_step
+from cluster.executors import Executor
+from cluster.plan import PlanRow, plan_of, plan_text, planned_workers
+from cluster.ray_session import executor_session
 from cluster.run import Run, open_run
+from cluster.stages import Stage, StoreRef, run_stage
+from cluster.train import Training, train
 from sciml.core.config import Config
+from sciml.core.digest import digest
 from sciml.core.errors import ScimlError
 
 C = TypeVar("C", bound=Config)
@@ -15,27 +25,86 @@ REFUSED = 2
 INTERRUPTED = 130
 
 
+@dataclass(frozen=True)
+class Engine:
+    """What a pipeline hands its work to. A plan has the same methods and does nothing."""
+
+    config: Config
+    run: Run
+    executor: Executor
+
+    def stage(self, stage: Stage) -> StoreRef:
+        """Finish a stage: see `cluster.stages.run_stage`."""
+        return run_stage(stage, self.run, self.executor)
+
+    def step(
+        self, name: str, version: int, build: Callable[[], xr.Dataset], *, inputs: Mapping[str, Any], **_: Any
+    ) -> StoreRef:
+        """Finish a whole-store step on Dask: see `cluster.dask_session.whole_store_step`."""
+        with dask_session(self.config):
+            return whole_store_step(self.run, name, version, build, config={}, inputs=inputs)
+
+    def train(self, training: Training, **_: Any) -> list[str]:
+        """Finish the members of a training: see `cluster.train.train`."""
+        return train(training, self.run, self.executor)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stands in for `Engine`: collects what would be done."""
+
+    config: Config
+    rows: list[PlanRow] = field(default_factory=list)
+
+    def stage(self, stage: Stage) -> StoreRef:
+        self.rows.extend(plan_of([stage]))
+        return StoreRef("", stage.digest)
+
+    def step(
+        self,
+        name: str,
+        version: int,
+        build: Callable[[], xr.Dataset],
+        *,
+        inputs: Mapping[str, Any],
+        nbytes: int = 0,
+        memory_bytes: int = 0,
+        seconds: float = 0.0,
+    ) -> StoreRef:
+        self.rows.append(PlanRow(name, 1, nbytes, memory_bytes, seconds))
+        return StoreRef("", digest([name, version, inputs]))
+
+    def train(self, training: Training, *, seconds: float = 0.0, memory_bytes: int = 0) -> list[str]:
+        self.rows.append(PlanRow(training.name, training.members, 0, memory_bytes, seconds * training.members))
+        return [""] * training.members
+
+    def text(self) -> str:
+        """The table for a terminal."""
+        return plan_text(self.rows, planned_workers(self.config.executor, self.config.workers))
+
+
 def run_job(
     config_class: type[C],
-    job: Callable[[C, Run], str],
-    plan: Callable[[C], str],
+    job: Callable[[C, Engine], str],
+    plan: Callable[[C, Plan], None],
     argv: Sequence[str] | None = None,
 ) -> int:
     """Parse options, take the run directory, do the job; 0 only if it is complete.
 
-    job: (config, run) -> the report's URL, printed last. plan: config -> what would be done, for --dry-run, which takes
-    no run directory and writes nothing.
+    job: (config, engine) -> the report's URL, printed last. plan: (config, plan) puts into the plan what would be done,
+    for --dry-run, which takes no run directory and writes nothing.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    for noisy in ("distributed", "botocore", "aiobotocore", "s3fs", "fsspec", "asyncio", "bokeh", "werkzeug"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("cluster").setLevel(logging.INFO)
     try:
         config = config_class.parse(argv)
         if config.dry_run:
-            print(plan(config))
+            planned = Plan(config)
+            plan(config, planned)
+            print(planned.text())
             return 0
-        with open_run(config) as run:
-            print(job(config, run), flush=True)
+        with open_run(config) as run, executor_session(config) as executor:
+            print(job(config, Engine(config, run, executor)), flush=True)
     except ScimlError as error:
         print(f"{config_class.pipeline}: {error}", file=sys.stderr, flush=True)
         return REFUSED

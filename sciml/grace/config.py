@@ -49,6 +49,8 @@ class GraceConfig(Config):
     test_last: str = Field("2019-12", description="last test month", pattern=r"^\d{4}-\d{2}$")
     cross_validate: bool = Field(False, description="score by blocked cross-validation over the training years instead")
 
+    folds: int = Field(4, ge=2, description="blocks of training years for cross-validation")
+
     tiles: int = Field(2, ge=1, description="regions of the generated Earth, about 12 mascons each")
     case: tuple[Literal["different", "identical", "uninformative"], ...] = Field(
         ("different",), description="predictors of the generated Earth"

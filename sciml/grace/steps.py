@@ -1,16 +1,18 @@
 """What the items of the gridded job compute: networks of a block of mascons, run on the mascons and their cells."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
+from sciml.core.errors import ConfigError
 from sciml.core.grid import unit_vectors
 from sciml.data.months import Timeline
 from sciml.data.splits import Period, year_folds
 from sciml.data.stores import Template, Variable, open_store
+from sciml.grace.config import GraceConfig
 from sciml.grace.downscale import Cells, coarse_operator, detail_sigma, downscale, fit_share, gap_sigma
 from sciml.grace.lags import lag_sequences
 from sciml.grace.layout import Block, Layout
@@ -25,7 +27,8 @@ class Problem:
 
     name: enters store names. series_url, twsa, uncertainty: a store and its (mascon, record) variables. coarse_url,
     fine_url: predictors of mascons and of packed cells. names: predictors. months: (month,) axis of the predictors.
-    windows: all windows to predict. train: training period, in `folds` blocks of years for cross-validation.
+    windows: all windows to predict. train, test: periods; training years fall into `folds` blocks for cross-validation.
+    truth_url: store with `truth_<name>` (cell, window) on the generated Earth.
     """
 
     name: str
@@ -38,14 +41,26 @@ class Problem:
     months: np.ndarray
     windows: Timeline
     train: Period
+    test: Period
     folds: int
     layout: Layout
     seed: int
+    truth_url: str = ""
 
     @property
     def trained(self) -> np.ndarray:
         """(window,) bool: windows with a record in the training period."""
         return self.windows.observed & self.train.contains(self.windows.month)
+
+    @property
+    def tested(self) -> np.ndarray:
+        """(window,) bool: windows with a record in the test period."""
+        return self.windows.observed & self.test.contains(self.windows.month)
+
+    def truth(self) -> np.ndarray:
+        """Planted storage of the real cells relative to its mean over the training records: (cell, window) [mm]."""
+        values = open_store(self.truth_url)[f"truth_{self.name}"].values[self.layout.source[self.layout.real]]
+        return values - values[:, self.trained].mean(axis=1, keepdims=True)
 
     def year_folds(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(train, valid) masks over the windows, blocks of years within the training period."""
@@ -143,6 +158,14 @@ class LocalLstm:
         return out
 
 
+def model(config: GraceConfig, name: str, problem: Problem) -> tuple[int, Callable[[Block], dict[str, np.ndarray]]]:
+    """Members of a model and its stage function."""
+    match name:
+        case "lstm":
+            return config.members, LocalLstm(problem, LocalLSTMConfig(members=config.members), config.lags)
+    raise ConfigError(f"--models {name}: not a model of the gridded job")
+
+
 @dataclass(frozen=True)
 class Whole:
     """Address of the one item of a stage that needs everything at once."""
@@ -174,7 +197,7 @@ class LearnShare:
         trained, store = problem.trained, open_store(self.model_url)
         observed, uncertainty = problem.anomaly()[:, trained], problem.series(problem.uncertainty)[:, trained]
         apart = store["out_of_fold"].values[:, trained]
-        blocks = super_mascons(*_centres(cells))
+        blocks = super_mascons(*centres(cells))
         middle = problem.windows.middle[trained]
         share = fit_share(apart, observed, uncertainty, middle, coarse_operator(cells, blocks))
         slots = [_member_mean(store, block, trained) for block in problem.layout.blocks]
@@ -188,7 +211,7 @@ class LearnShare:
         }
 
 
-def _centres(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+def centres(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
     """Latitude and longitude [degrees] of the middle of each mascon's land."""
     x, y, z = cells.mean(unit_vectors(cells.latitude, cells.longitude)).T
     return np.rad2deg(np.arctan2(z, np.hypot(x, y))), np.rad2deg(np.arctan2(y, x))

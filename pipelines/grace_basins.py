@@ -1,0 +1,1 @@
+"""The basin part of `grace_downscale`."""

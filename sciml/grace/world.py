@@ -1,0 +1,74 @@
+"""Where mascons, predictors and truth of the gridded job come from: files, or the generated Earth."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from sciml.core.errors import InputError
+from sciml.data import months
+from sciml.data.months import Records, Timeline
+from sciml.data.readers import predictors as predictor_readers
+from sciml.grace.windows import months_covered
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A predictand: its name in stores and scores, and its variables (mascon, record) in the series store."""
+
+    name: str
+    experiment: str
+    twsa: str
+    uncertainty: str
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """What the job works on.
+
+    mascons: geometry as `sciml.data.readers.grctellus.read` gives it. names: predictors. months: (month,) that they
+    cover. windows: all windows to predict. daily: opens them lazily, (time, cell) or (time, lat, lon). series_url,
+    truth_url: stores of (mascon, record) observations and of (cell, window) truth; digest: what all of it depends on.
+    """
+
+    mascons: xr.Dataset
+    records: Records
+    names: tuple[str, ...]
+    months: np.ndarray
+    windows: Timeline
+    daily: Callable[[], xr.Dataset]
+    series_url: str
+    digest: str
+    targets: tuple[Target, ...]
+    truth_url: str = ""
+
+
+def records_of(mascons: xr.Dataset) -> Records:
+    """The records of a mascon dataset."""
+    bounds = mascons["time_bounds"].values
+    return Records(bounds[:, 0].astype(months.SECOND), bounds[:, 1].astype(months.SECOND))
+
+
+def open_daily(url: str, resolution: float) -> xr.Dataset:
+    """The predictors that networks take, of any format we read, at the cells' resolution."""
+    found = predictor_readers.open_predictors(url, resolution=resolution)
+    names = [name for name in predictor_readers.PREDICTORS if name in found]
+    if not names:
+        wanted = ", ".join(predictor_readers.PREDICTORS)
+        raise InputError(f"{url}: none of the predictors {wanted} in it; found {', '.join(map(str, found.data_vars))}")
+    return found[names]
+
+
+def covered_windows(daily: xr.Dataset, records: Records) -> tuple[np.ndarray, Timeline, str]:
+    """Months that the predictors cover, the windows from the first record to their end, and a word on what is lost.
+
+    Predictors may end before GRACE does: downscaling ends where they end.
+    """
+    covered = months_covered(daily["time"].values.astype("datetime64[D]"))
+    first, last = records.month[0], records.month[-1]
+    stop = min(last, covered[-1]) + 1
+    said = ""
+    if covered[-1] < last:
+        said = f"predictors end in {covered[-1]}, GRACE in {last}: downscaling ends with the predictors"
+    return covered, months.timeline(max(first, covered[0]), stop, records), said
