@@ -23,6 +23,7 @@ from sciml.core.seeds import seed_for
 from sciml.data import catalogue, months
 from sciml.generated import forcing, grace_signal, predictors, truth
 from sciml.generated.forcing import CLIMATES, Land
+from sciml.grace.mascons import gaussian_kernel
 
 Variant = Literal["different", "identical", "uninformative"]
 Predictand = Literal["groundwater", "total"]
@@ -166,7 +167,7 @@ def observe_tile(
     bounds = np.stack([found.start, found.end], axis=-1)
     signal = np.zeros((len(grid.land), len(found)))
     signal[grid.land] = truth_anomalies(tile, predictand, bounds)
-    kernel = grace_signal.gaussian_kernel(grid.latitude, grid.longitude, grid.area)
+    kernel = gaussian_kernel(grid.latitude, grid.longitude, grid.area)
     weight = np.where(grid.land, grid.area, 0.0)[None, :] * (grid.mascon[None, :] == np.arange(grid.mascons)[:, None])
     weight = weight / weight.sum(axis=1, keepdims=True)
     smooth = weight @ (kernel @ signal)
@@ -206,7 +207,7 @@ def grace_dataset(
         sigma[:, row[g.land], column[g.land]] = observed[tile]["uncertainty"][g.mascon[g.land]].T / 10.0
     middle = bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) // 2
     units = {"units": "cm"}
-    return xr.Dataset(
+    out = xr.Dataset(
         {
             "lwe_thickness": (
                 ("time", "lat", "lon"),
@@ -225,6 +226,9 @@ def grace_dataset(
         },
         attrs={"title": title},
     )
+    for name in ("time", "time_bounds"):  # the same units for both, as CF asks
+        out[name].encoding = {"units": "hours since 2002-01-01", "dtype": "float64"}
+    return out
 
 
 def _baseline(daily: np.ndarray, days: np.ndarray) -> np.ndarray:

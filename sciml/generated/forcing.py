@@ -102,7 +102,7 @@ def weather(climate: Climate, land: Land, days: np.ndarray, rng: np.random.Gener
 def elevation(climate: Climate, latitude: np.ndarray, longitude: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Relief on 400 and 90 km above a mean height. latitude, longitude: (cell,) -> (cell,) [m], never below 5 m."""
     broad, fine = (static(modes(latitude, longitude, length), rng) for length in (400.0, 90.0))
-    return np.maximum(climate.elevation_m + climate.relief_m * (0.6 * broad + 0.8 * fine), 5.0)
+    return np.maximum(climate.elevation_m + climate.relief_m * (0.45 * broad + 0.9 * fine), 5.0)
 
 
 def _precipitation(

@@ -2,11 +2,8 @@
 
 import numpy as np
 
-from sciml.core.grid import EARTH_RADIUS_KM, unit_vectors
 from sciml.data.months import Records, records
 from sciml.generated.fields import modes
-
-SMOOTHING_KM = 300.0
 
 # Months without a solution (GRACE and GRACE-FO, RL06; the mission's own list of gaps).
 MISSING = {
@@ -65,29 +62,6 @@ def mission_records(first: str = "2002-04", stop: str = "2021-01") -> Records:
     bounds = np.array(list((whole | shifted).values()))
     order = np.argsort(bounds.astype(np.int64).sum(axis=1), kind="stable")
     return records(bounds[order, 0], bounds[order, 1], file="months of the mission")
-
-
-def gaussian_kernel(
-    latitude: np.ndarray, longitude: np.ndarray, area: np.ndarray, radius_km: float = SMOOTHING_KM
-) -> np.ndarray:
-    """Smoothing matrix (cell, cell): Gaussian of half-width `radius_km` on the sphere (Jekeli 1981; Wahr et al. 1998).
-
-    latitude, longitude [degrees], area: (cell,). On a bounded domain the plain kernel loses what it carries across the
-    edge. It is scaled from both sides (Sinkhorn) until a constant stays that constant and the area-weighted mean of the
-    domain is kept, as the sphere's own smoothing would do.
-    """
-    b = np.log(2.0) / (1.0 - np.cos(radius_km / EARTH_RADIUS_KM))
-    xyz = unit_vectors(latitude, longitude)
-    kernel = np.exp(-b * np.clip(1.0 - xyz @ xyz.T, 0.0, None))
-    weight = area / area.sum()
-    scale = np.ones(len(weight))
-    for _ in range(200):
-        row = scale * (kernel @ (scale * weight))
-        if np.abs(row - 1.0).max() < 1e-13:
-            break
-        scale = scale / np.sqrt(row)
-    smooth = scale[:, None] * kernel * (scale * weight)[None, :]
-    return smooth / smooth.sum(axis=1, keepdims=True)
 
 
 def noise(

@@ -15,10 +15,10 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from sciml.core.grid import great_circle_km
-from sciml.grace.mascons import mean_operator, neighbour_pairs
+from sciml.grace.mascons import mean_operator, neighbour_pairs, neighbours
 
 TOLERANCE_MM = 1e-4
-_STEEP = 0.02  # weight of the membrane beside the plate: keeps headlands and small islands from swinging
+_STEEP = 0.02  # weight of the membrane beside the plate: keeps headlands and islands from swinging
 
 
 def bilinear(
@@ -72,11 +72,13 @@ def conserving(
     """Set up the conserving interpolation.
 
     parent: (cell,) index of the mascon; area: (cell,) [km2]; cells are those of a half-degree grid that are land.
-    Minimises x' (L' L + steep L) x under mean(x) = g with L the Laplacian of the land cells' graph, whose border is
-    free. Pieces of land that do not touch (islands, tiles) do not speak to each other, except within one mascon.
+    Pieces of land that do not touch (islands, tiles) do not speak to each other, except within one mascon.
     """
-    pairs, conductance = _neighbours(cell_latitude, cell_longitude, parent)
-    return conserving_on_graph(pairs, conductance, parent, area, mascons)
+    size = len(parent)
+    bends = _second_differences(cell_latitude, cell_longitude)
+    pairs = _bridged(neighbour_pairs(cell_latitude, cell_longitude), parent, cell_latitude, cell_longitude)
+    energy = bends.T @ bends + _STEEP * _laplacian(pairs, np.ones(len(pairs)), size)
+    return _factorised(energy, mean_operator(parent, area, mascons))
 
 
 def conserving_on_graph(
@@ -87,31 +89,50 @@ def conserving_on_graph(
     pairs: (pair, 2) units that touch; conductance: (pair,) side over distance, about 1; parent: (unit,) index of the
     coarse unit; area: (unit,).
     """
-    mean = mean_operator(parent, area, mascons)
-    size = len(parent)
+    laplacian = _laplacian(pairs, conductance, len(parent))
+    energy = laplacian.T @ diags_array(area / area.mean()) @ laplacian + _STEEP * laplacian
+    return _factorised(energy, mean_operator(parent, area, mascons))
+
+
+def _factorised(energy: csr_array, mean: csr_array) -> Conserving:
+    # a whisper of mass makes the system regular where a piece of land has no mascon to itself
+    energy = energy + 1e-10 * diags_array(np.ones(energy.shape[0]))
+    system = block_array([[energy, mean.T], [mean, None]], format="csc")
+    return Conserving(mean, splu(csc_array(system), permc_spec="COLAMD").solve)
+
+
+def _laplacian(pairs: np.ndarray, conductance: np.ndarray, size: int) -> csr_array:
     off = csr_array((conductance, (pairs[:, 0], pairs[:, 1])), shape=(size, size))
     off = off + off.T
-    laplacian = csr_array(diags_array(off.sum(axis=1)) - off)
-    weight = diags_array(area / area.mean())
-    energy = laplacian.T @ weight @ laplacian + _STEEP * laplacian
-    # a whisper of mass makes the system regular where a piece of land has no mascon to itself
-    system = block_array([[energy + 1e-10 * diags_array(np.ones(size)), mean.T], [mean, None]], format="csc")
-    factor = splu(csc_array(system), permc_spec="COLAMD")
-    return Conserving(mean, factor.solve)
+    return csr_array(diags_array(off.sum(axis=1)) - off)
 
 
-def _neighbours(latitude: np.ndarray, longitude: np.ndarray, parent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cells that touch, (pair, 2), and side over distance of each, (pair,): meridians converge."""
-    pairs = neighbour_pairs(latitude, longitude)
-    east = latitude[pairs[:, 0]] == latitude[pairs[:, 1]]
-    middle = np.deg2rad((latitude[pairs[:, 0]] + latitude[pairs[:, 1]]) / 2)
-    width = np.maximum(np.cos(middle), 0.05)
-    return _bridged(pairs, np.where(east, 1.0 / width, width), parent, latitude, longitude)
+def _second_differences(latitude: np.ndarray, longitude: np.ndarray) -> csr_array:
+    """x_ee, x_nn and sqrt(2) x_en wherever all their cells are land, in units of a cell's height, times the root of the
+    cell's area: (difference, cell). Coasts and edges are free: no difference crosses them, so a plane bends nowhere."""
+    east, north = neighbours(latitude, longitude)
+    width = np.maximum(np.cos(np.deg2rad(latitude)), 0.05)
+    # index -1, no such cell, reads a last row that is -1 again
+    beyond_east, beyond_north = np.append(east, -1), np.append(north, -1)
+    cells = np.arange(len(latitude))
+    stencils = [
+        (np.stack([cells, east, beyond_east[east]]), (1.0, -2.0, 1.0), width**-1.5),
+        (np.stack([cells, north, beyond_north[north]]), (1.0, -2.0, 1.0), width**0.5),
+        (np.stack([cells, east, north, beyond_north[east]]), (1.0, -1.0, -1.0, 1.0), np.sqrt(2.0) * width**-0.5),
+    ]
+    rows, columns, values, count = [], [], [], 0
+    for members, signs, scale in stencils:
+        whole = np.flatnonzero((members >= 0).all(axis=0))
+        for member, sign in zip(members, signs, strict=True):
+            rows.append(count + np.arange(len(whole)))
+            columns.append(member[whole])
+            values.append(sign * scale[whole])
+        count += len(whole)
+    place = (np.concatenate(rows), np.concatenate(columns))
+    return csr_array((np.concatenate(values), place), shape=(count, len(latitude)))
 
 
-def _bridged(
-    pairs: np.ndarray, conductance: np.ndarray, parent: np.ndarray, latitude: np.ndarray, longitude: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _bridged(pairs: np.ndarray, parent: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     """Join the islands of a mascon to its largest piece of land, nearest cells first, or their values would be free."""
     size = len(parent)
     graph = csr_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(size, size))
@@ -132,9 +153,7 @@ def _bridged(
             )
             i, j = np.unravel_index(np.argmin(distance), distance.shape)
             extra.append((here[i], there[j]))
-    if not extra:
-        return pairs, conductance
-    return np.concatenate([pairs, np.array(extra)]), np.concatenate([conductance, np.ones(len(extra))])
+    return np.concatenate([pairs, np.array(extra)]) if extra else pairs
 
 
 def _by_rows(
@@ -194,12 +213,16 @@ def _stencil(
     t = float((place - nodes[high - 1]) / (nodes[high] - nodes[high - 1]))
     if kind == "linear":
         return [int(order[high - 1]), int(order[high])], [1.0 - t, t]
-    before = high - 2 if joined(high - 2, high - 1) else high - 1
-    after = high + 1 if joined(high, high + 1) else high
     weights = [
         -0.5 * t + t**2 - 0.5 * t**3,
         1.0 - 2.5 * t**2 + 1.5 * t**3,
         0.5 * t + 2.0 * t**2 - 1.5 * t**3,
         -0.5 * t**2 + 0.5 * t**3,
     ]
-    return [int(order[i]) for i in (before, high - 1, high, after)], weights
+    # a missing outer neighbour lies on the line through the two that are there, so that planes stay planes
+    if not joined(high - 2, high - 1):
+        weights = [0.0, weights[1] + 2.0 * weights[0], weights[2] - weights[0], weights[3]]
+    if not joined(high, high + 1):
+        weights = [weights[0], weights[1] - weights[3], weights[2] + 2.0 * weights[3], 0.0]
+    outer = [min(max(i, 0), len(nodes) - 1) for i in range(high - 2, high + 2)]
+    return [int(order[i]) for i in outer], weights

@@ -1,9 +1,12 @@
-"""Sums over mascons: area-weighted land means, super-mascons of neighbours, members of GRACE's own error."""
+"""Mascons and their cells: area-weighted land means, blocks of mascons, neighbours, and the blur that GRACE sees
+with."""
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from sciml.core.grid import great_circle_km
+from sciml.core.grid import EARTH_RADIUS_KM, great_circle_km, unit_vectors
+
+SMOOTHING_KM = 300.0  # half-width of the Gaussian that gravity fields are smoothed with
 
 
 def mean_operator(parent: np.ndarray, area: np.ndarray, mascons: int) -> csr_array:
@@ -22,6 +25,29 @@ def mascon_mean(values: np.ndarray, parent: np.ndarray, area: np.ndarray, mascon
     values = np.asarray(values, dtype=np.float64)
     flat = mean_operator(parent, area, mascons) @ values.reshape(len(parent), -1)
     return flat.reshape(mascons, *values.shape[1:])
+
+
+def gaussian_kernel(
+    latitude: np.ndarray, longitude: np.ndarray, area: np.ndarray, radius_km: float = SMOOTHING_KM
+) -> np.ndarray:
+    """Smoothing matrix (cell, cell): Gaussian of half-width `radius_km` on the sphere (Jekeli 1981; Wahr et al. 1998).
+
+    latitude, longitude [degrees], area: (cell,). On a bounded domain the plain kernel loses what it carries across the
+    edge. It is scaled from both sides (Sinkhorn) until a constant stays that constant and the area-weighted mean of the
+    domain is kept, as the sphere's own smoothing would do.
+    """
+    b = np.log(2.0) / (1.0 - np.cos(radius_km / EARTH_RADIUS_KM))
+    xyz = unit_vectors(latitude, longitude)
+    kernel = np.exp(-b * np.clip(1.0 - xyz @ xyz.T, 0.0, None))
+    weight = area / area.sum()
+    scale = np.ones(len(weight))
+    for _ in range(200):
+        row = scale * (kernel @ (scale * weight))
+        if np.abs(row - 1.0).max() < 1e-13:
+            break
+        scale = scale / np.sqrt(row)
+    smooth = scale[:, None] * kernel * (scale * weight)[None, :]
+    return smooth / smooth.sum(axis=1, keepdims=True)
 
 
 def super_mascons(latitude: np.ndarray, longitude: np.ndarray, *, across_km: float = 700.0) -> np.ndarray:
@@ -47,20 +73,31 @@ def super_mascons(latitude: np.ndarray, longitude: np.ndarray, *, across_km: flo
     return np.unique(label, return_inverse=True)[1]
 
 
-def neighbour_pairs(latitude: np.ndarray, longitude: np.ndarray, *, step: float = 0.5) -> np.ndarray:
-    """Pairs of cells that share a side: (pair, 2). latitude, longitude: (cell,) centres of a regular grid [degrees]."""
+def neighbours(latitude: np.ndarray, longitude: np.ndarray, *, step: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the next cell to the east and to the north, (cell,) each, -1 where there is none.
+
+    latitude, longitude: (cell,) centres of cells of a regular global grid of `step` degrees.
+    """
     columns = round(360 / step)
     row = np.round((np.asarray(latitude) + 90 - step / 2) / step).astype(np.int64)
     column = np.round((np.asarray(longitude) + 180 - step / 2) / step).astype(np.int64) % columns
     key = row * columns + column
     order = np.argsort(key)
+    ordered = key[order]
     found = []
-    for other in (row * columns + (column + 1) % columns, key + columns):
-        place = np.searchsorted(key[order], other)
-        place = np.minimum(place, len(key) - 1)
-        match = key[order][place] == other
-        found.append(np.stack([np.flatnonzero(match), order[place[match]]], axis=-1))
-    return np.concatenate(found)
+    for wanted in (row * columns + (column + 1) % columns, key + columns):
+        place = np.minimum(np.searchsorted(ordered, wanted), len(key) - 1)
+        found.append(np.where(ordered[place] == wanted, order[place], -1))
+    return found[0], found[1]
+
+
+def neighbour_pairs(latitude: np.ndarray, longitude: np.ndarray, *, step: float = 0.5) -> np.ndarray:
+    """Pairs of cells that share a side, those side by side from west to east first: (pair, 2)."""
+    pairs = [
+        np.stack([np.flatnonzero(other >= 0), other[other >= 0]], axis=-1)
+        for other in neighbours(latitude, longitude, step=step)
+    ]
+    return np.concatenate(pairs)
 
 
 def border_jump_ratio(values: np.ndarray, parent: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> float:
