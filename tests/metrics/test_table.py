@@ -46,6 +46,7 @@ def test_two_records_in_a_month_count_as_two_records_and_one_month():
     observed, members = case()
     scored = score_units(observed, members, time, climatology=CLIMATOLOGY, experiment="basins", model="ridge")
     assert (scored["n"] == 60).all() and (scored["n_months"] == 59).all()
+    assert summarise(scored)["n_months"] == 59
 
 
 def test_offset_and_trend_play_no_part_in_deseasonalised_scores():
@@ -132,8 +133,22 @@ def test_units_without_records_are_left_out_and_counted():
     scored = frame(mask=mask)
     assert scored["n"].iloc[3] == 0 and np.isnan(scored["nse"].iloc[3])
     assert summarise(scored)["n"] == 19
+
+
+def test_coverage_of_a_summary_is_the_share_of_all_records():
+    mask = np.ones((20, 60), bool)
+    mask[:10, 20:] = False
+    scored = frame(mask=mask, noise=3.0)
+    hits = (scored["coverage90"] * scored["n"]).sum()
+    summary = summarise(scored)
+    assert summary["coverage90"] == pytest.approx(hits / scored["n"].sum())
+    assert summary["coverage90"] != pytest.approx(scored["coverage90"].mean(), abs=1e-6)
+
+
+def test_nothing_scored_is_refused():
+    scored = frame(mask=np.zeros((20, 60), bool))
     with pytest.raises(InputError, match="no unit has a scored record"):
-        summarise(scored.iloc[3:4])
+        summarise(scored)
 
 
 def test_pooled_rows_are_the_scores_of_all_cells_of_a_mascon_together():
