@@ -105,7 +105,8 @@ def simulate_tile(config: EarthConfig, tile: int) -> xr.Dataset:
 
     Returns (time, cell) float32 in the catalogue's units: the seven predictors, `truth_groundwater` and
     `truth_total` storage [kg m-2]; `cell_lat`, `cell_lon` [degrees], `cell_area_km2`, `cell_elevation` [m],
-    `cell_mascon_id` (cell).
+    `cell_mascon_id` (cell);
+    `restoring_gain` (mascon).
     """
     grid, days = geometry(config, tile), config.days
     spin_up = np.arange(days[0] - np.timedelta64(round(365.25 * config.spin_up_years), "D"), days[0])
@@ -118,11 +119,12 @@ def simulate_tile(config: EarthConfig, tile: int) -> xr.Dataset:
     sky = forcing.weather(climate, land, every_day, _rng(config, tile, "weather"))
     downstream = truth.drainage(grid.shape, where, height)
     planted = truth.simulate(climate, land, sky, every_day, downstream, len(spin_up), _rng(config, tile, "model A"))
+    seen = predictors.simulate(
+        climate, land, sky, len(spin_up), config.precipitation_error, _rng(config, tile, "model B")
+    )
+    gain = restoring_gain(grid, seen["cw"] + seen["snw"] + seen["mrso"])
     if config.variant == "identical":
         seen = {name: planted[name] for name in PREDICTORS}
-    else:
-        rng = _rng(config, tile, "model B")
-        seen = predictors.simulate(climate, land, sky, len(spin_up), config.precipitation_error, rng)
     if config.variant == "uninformative":
         seen = _shuffled(seen, _rng(config, tile, "shuffle"))
     storage = {"units": "kg m-2", "long_name": "planted storage"}
@@ -136,6 +138,7 @@ def simulate_tile(config: EarthConfig, tile: int) -> xr.Dataset:
             "cell_area_km2": ("cell", area, {"units": "km2"}),
             "cell_elevation": ("cell", height, {"units": "m"}),
             "cell_mascon_id": ("cell", grid.mascon[where] + first_id),
+            "restoring_gain": ("mascon", gain),
         },
         coords={"time": days},
         attrs={"title": f"generated Earth, tile {tile}: {climate.name}", "variant": config.variant, "tile": tile},
@@ -158,9 +161,9 @@ def observe_tile(
     """What GRACE sees of a tile: `twsa`, `uncertainty` (mascon, record) [mm], `time_bounds` (record, 2).
 
     The anomaly is smoothed over the tile with its ocean (where it is 0: water leaks across the coast and between
-    mascons), gets an error that is correlated in space, and is averaged over the land of each mascon, as the coastline
-    filter does. The uncertainty is the error's own sigma in the mascon's mean, with the typical size of the leakage,
-    both known to within a fifth.
+    mascons), gets an error that is correlated in space, is averaged over the land of each mascon as the coastline
+    filter does, and multiplied by the mascon's gain. The uncertainty is the error's own sigma in the mascon's mean with
+    the typical size of the leakage, both known to within a fifth.
     """
     index = int(tile.attrs["tile"])
     grid = geometry(config, index)
@@ -168,16 +171,36 @@ def observe_tile(
     signal = np.zeros((len(grid.land), len(found)))
     signal[grid.land] = truth_anomalies(tile, predictand, bounds)
     kernel = gaussian_kernel(grid.latitude, grid.longitude, grid.area)
-    weight = np.where(grid.land, grid.area, 0.0)[None, :] * (grid.mascon[None, :] == np.arange(grid.mascons)[:, None])
-    weight = weight / weight.sum(axis=1, keepdims=True)
-    smooth = weight @ (kernel @ signal)
+    weight = _land_means(grid)
+    gain = tile["restoring_gain"].values[:, None]
+    smooth = gain * (weight @ (kernel @ signal))
     rng = _rng(config, index, "grace", predictand)
     sigma = rng.uniform(*config.noise_mm, size=len(found))
-    error = weight @ grace_signal.noise(grid.latitude, grid.longitude, sigma, rng).T
+    error = gain * weight @ grace_signal.noise(grid.latitude, grid.longitude, sigma, rng).T
     leakage = np.sqrt(((smooth - weight @ signal) ** 2).mean(axis=1, keepdims=True))
     share = np.sqrt((error**2).mean(axis=1, keepdims=True) / (sigma**2).mean())
     known = np.exp(0.2 * rng.standard_normal((grid.mascons, 1)))
     return {"twsa": smooth + error, "uncertainty": known * np.hypot(leakage, share * sigma), "time_bounds": bounds}
+
+
+def restoring_gain(grid: Geometry, storage: np.ndarray) -> np.ndarray:
+    """Gain of each mascon that undoes most of the damping, from a land model's storage: (mascon,).
+
+    Least squares of the model's own means on its smoothed ones (Landerer & Swenson 2012, doi:10.1029/2011WR011453), as
+    GRACE products do. storage: (day, land cell) of model B, never the truth.
+    """
+    monthly = storage[: len(storage) // 30 * 30].reshape(-1, 30, storage.shape[1]).mean(axis=1, dtype=np.float64)
+    field = np.zeros((len(grid.land), len(monthly)))
+    field[grid.land] = (monthly - monthly.mean(axis=0)).T
+    weight = _land_means(grid)
+    own, smooth = weight @ field, weight @ (gaussian_kernel(grid.latitude, grid.longitude, grid.area) @ field)
+    return np.clip((own * smooth).sum(axis=1) / (smooth**2).sum(axis=1), 0.7, 1.6)
+
+
+def _land_means(grid: Geometry) -> np.ndarray:
+    """(mascon, cell): area-weighted mean over land, rows sum to 1."""
+    weight = np.where(grid.land, grid.area, 0.0)[None, :] * (grid.mascon[None, :] == np.arange(grid.mascons)[:, None])
+    return weight / weight.sum(axis=1, keepdims=True)
 
 
 def grace_dataset(
