@@ -1,6 +1,7 @@
 """Where items run: in this process, or on Ray actors. One method each."""
 
 import traceback
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ class Executor(Protocol):
 
     def run(self, make_worker: Callable[[], Worker], queue: deque[Any]) -> Iterator[Outcome]: ...
 
+    def release(self) -> None:
+        """Give back what is held between two runs, for engines that need the same CPUs."""
+
 
 def attempt(worker: Worker, task: Any) -> Outcome:
     """One try; the error travels as text, since not every exception survives a process boundary."""
@@ -56,31 +60,30 @@ class SerialExecutor:
             assert worker is not None
             yield attempt(worker, queue.popleft())
 
+    def release(self) -> None:
+        pass
+
 
 class RayExecutor:
     """A few actors, each with two items at most; a dead actor is restarted elsewhere and its items run again.
 
-    Needs a Ray session. workers: how many actors. accelerators: GPUs for each, a fraction where they share one.
+    The actors outlive a run, since a new one takes seconds to import everything, until `release` or the end of the
+    executor. Needs a Ray session. workers: how many actors. accelerators: GPUs for each, a fraction where they share
+    one.
     """
 
     def __init__(self, workers: int, accelerators: float = 0.0) -> None:
         self.workers = workers
         self.accelerators = accelerators
+        self._actors: list[Any] = []
 
     def run(self, make_worker: Callable[[], Worker], queue: deque[Any]) -> Iterator[Outcome]:
         import ray
 
         if not queue:
             return
-        actor_class = ray.remote(
-            num_cpus=1,
-            num_gpus=self.accelerators,
-            max_restarts=-1,
-            max_task_retries=-1,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-        )(_Actor)
-        factory = ray.put(make_worker)
-        actors = [actor_class.remote(factory) for _ in range(min(self.workers, len(queue)))]
+        actors = self._some(min(self.workers, len(queue)))
+        run, factory = uuid.uuid4().hex, [ray.put(make_worker)]  # in a list: fetched once an actor, not once an item
         load = [0] * len(actors)
         flying: dict[Any, tuple[int, Any]] = {}
         try:
@@ -88,7 +91,7 @@ class RayExecutor:
                 while queue and min(load) < QUEUED_PER_WORKER:
                     index = load.index(min(load))
                     task = queue.popleft()
-                    flying[actors[index].attempt.remote(task)] = (index, task)
+                    flying[actors[index].attempt.remote(run, factory, task)] = (index, task)
                     load[index] += 1
                 ready, _ = ray.wait(list(flying), num_returns=1)
                 index, task = flying.pop(ready[0])
@@ -99,13 +102,40 @@ class RayExecutor:
                     outcome = Outcome(task, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
                 yield outcome
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            if flying:  # interrupted: what still runs must not write beside a later run
+                self.release()
+
+    def release(self) -> None:
+        import ray
+
+        while self._actors:
+            ray.kill(self._actors.pop())
+
+    def _some(self, count: int) -> list[Any]:
+        import ray
+
+        actor_class = ray.remote(
+            num_cpus=1,
+            num_gpus=self.accelerators,
+            max_restarts=-1,
+            max_task_retries=-1,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        )(_Actor)
+        while len(self._actors) < count:
+            self._actors.append(actor_class.remote())
+        return self._actors[:count]
 
 
 class _Actor:
-    def __init__(self, make_worker: Callable[[], Worker]) -> None:
-        self.worker = make_worker()
+    """Keeps the worker of the run it serves; a restarted one makes it anew."""
 
-    def attempt(self, task: Any) -> Outcome:
+    def __init__(self) -> None:
+        self.run = ""
+        self.worker: Worker | None = None
+
+    def attempt(self, run: str, factory: list[Any], task: Any) -> Outcome:
+        import ray
+
+        if self.worker is None or run != self.run:
+            self.run, self.worker = run, ray.get(factory[0])()
         return attempt(self.worker, task)

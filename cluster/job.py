@@ -11,7 +11,7 @@ import xarray as xr
 from cluster.dask_session import dask_session, whole_store_step
 from cluster.executors import Executor
 from cluster.plan import PlanRow, plan_of, plan_text, planned_workers
-from cluster.ray_session import executor_session
+from cluster.ray_session import attached, executor_session
 from cluster.run import Run, open_run
 from cluster.stages import Stage, StoreRef, run_stage
 from cluster.train import Training, train
@@ -41,6 +41,8 @@ class Engine:
         self, name: str, version: int, build: Callable[[], xr.Dataset], *, inputs: Mapping[str, Any], **_: Any
     ) -> StoreRef:
         """Finish a whole-store step on Dask: see `cluster.dask_session.whole_store_step`."""
+        if attached(self.config):
+            self.executor.release()  # its idle workers would keep the CPUs from Dask's
         with dask_session(self.config):
             return whole_store_step(self.run, name, version, build, config={}, inputs=inputs)
 

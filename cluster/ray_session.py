@@ -24,7 +24,11 @@ def executor_session(config: Config) -> Iterator[Executor]:
     with ray_session(config) as resources:
         workers = config.workers or max(1, int(resources.get("CPU", 1)))
         accelerators = min(1.0, resources.get("GPU", 0.0) / workers)
-        yield RayExecutor(workers, accelerators)
+        executor = RayExecutor(workers, accelerators)
+        try:
+            yield executor
+        finally:
+            executor.release()
 
 
 def attached(config: Config) -> bool:

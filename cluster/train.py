@@ -104,6 +104,7 @@ def _train_on_ray(training: Training, run: Run, executor: RayExecutor, todo: Seq
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    executor.release()  # its idle workers would keep the CPUs from Train's
     gpus, cpus = (int(ray.cluster_resources().get(kind, 0)) for kind in ("GPU", "CPU"))
     if training.together:
         workers, share = (min(executor.workers, gpus), 1.0) if gpus else (executor.workers, 0.0)

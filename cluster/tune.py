@@ -49,6 +49,7 @@ def search(task: Search, run: Run, executor: Executor) -> dict[str, Any]:
             return before
     if not isinstance(executor, RayExecutor):
         raise ConfigError(f"search {task.name}: needs Ray; give --executor ray")
+    executor.release()  # its idle workers would keep the CPUs from the trials
     results = _tuner(task, run, executor).fit()
     scored = [result for result in results if result.metrics and SCORE in result.metrics]
     if not scored:
