@@ -9,7 +9,7 @@ from sciml.generated.fields import modes, persistent, static
 
 DAY_OF_SOLSTICE = 172  # northern summer
 WIDE_KM = 700.0  # weather of a day and anomalies of a season: a usual decorrelation of monthly anomalies
-LOCAL_KM = 130.0  # showers, and what is left of them after a season
+LOCAL_KM = 100.0  # showers, and what is left of them after a season
 
 
 @dataclass(frozen=True)

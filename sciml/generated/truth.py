@@ -45,8 +45,8 @@ def simulate(
 def draw_parameters(climate: Climate, land: Land, downstream: np.ndarray, rng: np.random.Generator) -> a.Parameters:
     """Parameters of model A, log-normal about usual values with structure on 120 km, which is inside a mascon.
 
-    A river's bed holds twice its mean flow of a day, taking a third of the rain to run off: beds are as wide as their
-    rivers.
+    A river's bed holds three times its mean flow of a day, taking a third of the rain to run off: beds are as wide as
+    their rivers.
     """
     pattern = modes(land.latitude, land.longitude, 120.0)
 
@@ -67,8 +67,8 @@ def draw_parameters(climate: Climate, land: Land, downstream: np.ndarray, rng: n
         groundwater_base=np.full(len(land.area), 3000.0),
         groundwater_days=np.maximum(around(150.0, 0.25) * np.exp(-0.2 * steep), 30.0),
         capillary=around(0.4, 0.5),
-        river_days=np.maximum(around(1.1, 0.15), 1.0),
-        bankfull=around(2.0, 0.3) * upstream_area(downstream, land.area) / land.area * climate.rain / 3 / 365.25,
+        river_days=np.maximum(around(1.0, 0.15), 1.0),
+        bankfull=around(3.0, 0.3) * upstream_area(downstream, land.area) / land.area * climate.rain / 3 / 365.25,
         floodplain_delay=1.0 + climate.floodplain * around(1.0, 0.3),
         irrigated=np.minimum(climate.irrigated * fields, 0.8),
         hemisphere=np.sign(land.latitude),

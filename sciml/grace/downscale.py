@@ -102,11 +102,13 @@ def fit_share(
 ) -> Share:
     """Learn s where it can be seen: from blocks of mascons down to mascons, in training years.
 
-    predicted: (mascon, time) [mm], out of fold, best as GRACE would see them (smoothed as it smooths); observed,
-    uncertainty: (mascon, time) [mm], NaN in gaps; months: (time,) datetime64; operator: from `coarse_operator`. Block
-    means are interpolated to mascons as mascon means are to cells, and s is the slope of what is left of the observed
-    on what is left of the predicted. Its error comes from leaving out one year after another (jackknife). s is shrunk
-    by the share of s^2 that the error explains, so that predictors without information get nearly nothing.
+    predicted: (mascon, time) [mm], out of fold, as GRACE would see them: through `mascons.grace_view` where GRACE is
+    smoothed over more than a mascon, or s comes out too small, since blurred contrasts are held against sharp ones;
+    observed, uncertainty: (mascon, time) [mm], NaN in gaps; months: (time,) datetime64; operator: from
+    `coarse_operator`. Block means are interpolated to mascons as mascon means are to cells, and s is the slope of what
+    is left of the observed on what is left of the predicted. Its error comes from leaving out one year after another
+    (jackknife). s is shrunk by the share of s^2 that the error explains, so that predictors without information get
+    nearly nothing.
     """
     use = np.isfinite(observed).all(axis=0) & np.isfinite(predicted).all(axis=0)
     q, r = contrast(predicted[:, use], operator), contrast(observed[:, use], operator)
@@ -135,14 +137,18 @@ def gap_sigma(predicted: np.ndarray, observed: np.ndarray, uncertainty: np.ndarr
     return np.maximum(error, 1.05 * np.sqrt(np.nanmean(np.asarray(uncertainty) ** 2, axis=1)))
 
 
-def detail_sigma(predicted: np.ndarray, share: Share, cells: Cells, operator: Conserving) -> np.ndarray:
+def detail_sigma(
+    predicted: np.ndarray, share: Share, cells: Cells, operator: Conserving, observed: np.ndarray | None = None
+) -> np.ndarray:
     """Error of a cell beside its mascon's mean: (mascon,) [mm].
 
-    predicted: (cell, time) [mm], mean of the members. The ratio of unexplained to predicted contrast, which GRACE shows
-    between mascons, is taken to hold inside them: the one assumption here that no training data can test.
+    predicted: (cell, time) [mm], mean of the members; observed: (mascon, time) [mm] of training years. The ratio of
+    unexplained to predicted contrast, which GRACE shows between mascons, is taken to hold inside them: the one
+    assumption here that no training data can test. Where the predicted contrast is not to be believed, the mascon's own
+    deviation in time bounds the error: storage varies less inside a mascon than the mascon does.
     """
-    size = np.sqrt(cells.mean((contrast(predicted, operator) ** 2).mean(axis=1)))
-    return share.unexplained * size
+    size = share.unexplained * np.sqrt(cells.mean((contrast(predicted, operator) ** 2).mean(axis=1)))
+    return size if observed is None else np.minimum(size, np.nanstd(observed, axis=1))
 
 
 def downscale(

@@ -50,6 +50,20 @@ def gaussian_kernel(
     return smooth / smooth.sum(axis=1, keepdims=True)
 
 
+def grace_view(latitude: np.ndarray, longitude: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """How GRACE would see storage that is known by mascon: (mascon, mascon), rows sum to 1.
+
+    latitude, longitude: (mascon,) centres [degrees]; area: (mascon,) land [km2]. The smoothing Gaussian, widened by the
+    extent of the mascon that gives and the one that takes (a square of side a has variance a^2 / 12 in each direction).
+    Damping at the coast is taken to be undone by the product's gain, so rows sum to 1 over land.
+    """
+    b = np.log(2.0) / (1.0 - np.cos(SMOOTHING_KM / EARTH_RADIUS_KM))
+    variance = EARTH_RADIUS_KM**2 / b + (area[:, None] + area[None, :]) / 12.0
+    distance = great_circle_km(latitude[:, None], longitude[:, None], latitude, longitude)
+    view = area[None, :] * np.exp(-(distance**2) / (2.0 * variance)) / variance
+    return view / view.sum(axis=1, keepdims=True)
+
+
 def super_mascons(latitude: np.ndarray, longitude: np.ndarray, *, across_km: float = 700.0) -> np.ndarray:
     """Blocks of about 2 x 2 mascons: (mascon,) label in [0, blocks).
 

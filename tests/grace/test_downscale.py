@@ -14,7 +14,7 @@ from sciml.grace.downscale import (
     fit_share,
     gap_sigma,
 )
-from sciml.grace.mascons import border_jump_ratio, super_mascons
+from sciml.grace.mascons import border_jump_ratio, grace_view, super_mascons
 from tests.grace.test_interpolation import block, centres
 
 MEMBERS, TIMES = 12, 36
@@ -191,3 +191,14 @@ def test_gap_and_detail_errors_from_training(cells: Cells) -> None:
     net = fields(cells, 1)
     operator = cells.operator()
     assert (detail_sigma(net, share, cells, operator) > detail_sigma(net, good, cells, operator)).all()
+    wild = detail_sigma(50 * net, share, cells, operator, truth)
+    np.testing.assert_allclose(wild, truth.std(axis=1))
+
+
+def test_the_share_is_learned_through_the_eyes_of_grace(cells: Cells) -> None:
+    truth = cells.mean(fields(cells, 0, length=2.0))
+    area = np.bincount(cells.parent, cells.area)
+    view = grace_view(*centres(cells.latitude, cells.longitude, cells.parent), area)
+    blurred = view @ truth
+    assert share_of(cells, truth, blurred).share < 0.6
+    assert share_of(cells, view @ truth, blurred).share == pytest.approx(1.0)

@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from sciml.grace.mascons import border_jump_ratio, mascon_mean, neighbour_pairs, super_mascons
+from sciml.grace.mascons import (
+    border_jump_ratio,
+    gaussian_kernel,
+    grace_view,
+    mascon_mean,
+    neighbour_pairs,
+    super_mascons,
+)
 from tests.grace.test_interpolation import block, centres
 
 
@@ -33,3 +40,14 @@ def test_a_field_of_steps_has_jumps_at_borders_alone_and_noise_has_them_anywhere
     assert abs(border_jump_ratio(rough, parent, latitude, longitude) - 1) < 0.05
     steps = rng.normal(size=(12, 40))[parent] + 0.01 * rough
     assert border_jump_ratio(steps, parent, latitude, longitude) > 20
+
+
+def test_the_view_by_mascon_is_near_that_of_all_their_cells() -> None:
+    latitude, longitude, parent, area = block(4, 5, 6)
+    kernel = gaussian_kernel(latitude, longitude, area)
+    exact = mascon_mean(kernel @ np.eye(20)[parent], parent, area, 20)
+    near = grace_view(*centres(latitude, longitude, parent), np.bincount(parent, area))
+    np.testing.assert_allclose(near.sum(axis=1), 1.0)
+    inside = [6, 7, 8, 11, 12, 13]  # the edge of a block is another matter
+    assert np.abs(near - exact)[inside].max() < 0.06
+    assert np.corrcoef(near[inside].ravel(), exact[inside].ravel())[0, 1] > 0.97
