@@ -1,6 +1,6 @@
 """The gridded part of `grace_downscale`: mascons and daily predictors to half-degree cells."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,16 +8,18 @@ import numpy as np
 
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
+from cluster.train import Training
 from pipelines import grace_report
-from sciml.core.digest import fingerprint
+from sciml.core.digest import digest, fingerprint
 from sciml.data.splits import Period
 from sciml.generated import earth_store
 from sciml.generated import world as generated
 from sciml.generated.earth import EarthConfig
-from sciml.grace import ingest, predictors, steps
+from sciml.grace import gridded_lstm, gridded_ridge, ingest, predictors, steps
 from sciml.grace.config import GraceConfig
 from sciml.grace.estimate import memory_of, seconds_of
-from sciml.grace.layout import Layout, pack
+from sciml.grace.layout import Block, Layout, pack
+from sciml.grace.local_lstm import LocalLSTMConfig
 from sciml.grace.steps import Problem
 from sciml.grace.world import Target, World, covered_windows, open_daily, records_of
 
@@ -39,7 +41,7 @@ def job(config: GraceConfig, engine: Engine) -> str:
     for case in config.case if config.source == "generated" else ("",):
         world = _world(config, engine, case)
         layout = pack(world.mascons, config.mascons_per_item)
-        fine, coarse = _predictors(world, layout, engine)
+        fine, coarse = _predictors(config, world, layout, engine)
         for target in world.targets:
             problem = _problem(config, world, target, layout, fine, coarse)
             suffix = f"_{case}" if case not in ("", "different") else ""
@@ -108,7 +110,7 @@ def _files(config: GraceConfig, engine: Engine | Plan) -> World:
     )
 
 
-def _predictors(world: World, layout: Layout, engine: Engine | Plan) -> tuple[StoreRef, StoreRef]:
+def _predictors(config: GraceConfig, world: World, layout: Layout, engine: Engine | Plan) -> tuple[StoreRef, StoreRef]:
     """Window means of cells (Dask, the whole store) and of mascons (a stage)."""
     inputs = {"world": world.digest, "layout": layout.mascons_per_item}
     windows = len(world.months) + len(world.records)
@@ -123,9 +125,18 @@ def _predictors(world: World, layout: Layout, engine: Engine | Plan) -> tuple[St
         seconds=nbytes / 20e6,
     )
     template = predictors.coarse_template(world.names, layout, len(world.months), len(world.records))
-    function = predictors.Coarse(fine.url, layout)
-    stage = Stage(f"coarse_{world.digest[:4]}", 1, layout.blocks, template, function, {}, {"predictors": fine.digest},
-                  seconds=0.1, memory_bytes=2 * nbytes // len(layout.blocks))  # fmt: skip
+    function = predictors.Coarse(fine.url, layout, config.smoothing_km)
+    stage = Stage(
+        f"coarse_{world.digest[:4]}",
+        1,
+        layout.blocks,
+        template,
+        function,
+        config=config.result_fields("smoothing_km"),
+        inputs={"predictors": fine.digest},
+        seconds=0.5,
+        memory_bytes=2 * nbytes // len(layout.blocks),
+    )
     return fine, engine.stage(stage)
 
 
@@ -151,35 +162,85 @@ def _problem(
     )
 
 
-def _downscale(
-    config: GraceConfig, problem: Problem, engine: Engine | Plan, digest: str, suffix: str
-) -> Outcome:
+def _downscale(config: GraceConfig, problem: Problem, engine: Engine | Plan, digest: str, suffix: str) -> Outcome:
     """Every model's prediction, its share, and the downscaled members; the interpolation beside them."""
     name = problem.name + suffix
-    common: dict[str, Any] = {
-        "inputs": {"predictors": digest, "target": name},
-        "config": config.result_fields("seed", "train_first", "train_last", "folds", "lags"),
+    inputs = {"predictors": digest, "target": name}
+    fields = config.result_fields("seed", "train_first", "train_last", "folds")
+    found = {
+        "cubic_conserved": _members(problem, engine, "cubic_conserved", name, config.members, inputs, fields, "", "")
     }
-    downscaled = {}
-    for model in ("cubic_conserved", *config.models):
-        members, model_url, share_url, own = config.members, "", "", dict(common)
-        if model != "cubic_conserved":
-            members, function = steps.model(config, model, problem)
-            own["config"] = common["config"] | {"members": members, "model": model}
-            seconds, memory = seconds_of(config, problem, function), memory_of(config, problem, members)
-            template = steps.prediction_template(problem, members)
-            predicted = engine.stage(Stage(f"{model}_{name}", 1, problem.layout.blocks, template, function, **own,
-                                           seconds=seconds, memory_bytes=memory))  # fmt: skip
-            share = engine.stage(Stage(f"share_{model}_{name}", 1, [steps.Whole()], steps.share_template(
-                problem.layout.mascons), steps.LearnShare(problem, predicted.url), **own, seconds=2.0))  # fmt: skip
-            model_url, share_url = predicted.url, share.url
-        else:
-            own["config"] = common["config"] | {"members": members}
-        size = max(1, int(WINDOW_BYTES / (4 * len(problem.layout.cells.parent) * members)))
-        template = steps.downscaled_template(problem, members, size)
-        function = steps.Downscale(problem, members, model_url, share_url)
-        items = steps.window_blocks(len(problem.windows), size)
-        downscaled[model] = engine.stage(Stage(f"downscaled_{model}_{name}", 1, items, template, function, **own,
-                                               seconds=2.0, memory_bytes=int(3 * WINDOW_BYTES)))  # fmt: skip
-    return Outcome(problem, downscaled)
+    for model in config.models:
+        own = fields | {"model": model} | config.result_fields(*MODEL_FIELDS[model])
+        members, function = _model(config, problem, engine, model, name, inputs, own)
+        predicted = engine.stage(
+            Stage(
+                f"{model}_{name}",
+                1,
+                problem.layout.blocks,
+                steps.prediction_template(problem, members),
+                function,
+                config=own,
+                inputs=inputs,
+                seconds=seconds_of(config, problem, function) if isinstance(engine, Plan) else 0.0,
+                memory_bytes=memory_of(config, problem, members),
+            )
+        )
+        template, learn = steps.share_template(problem.layout.mascons), steps.LearnShare(problem, predicted.url)
+        share = engine.stage(
+            Stage(f"share_{model}_{name}", 1, [steps.Whole()], template, learn, own, inputs, seconds=2.0)
+        )
+        urls = (predicted.url, share.url)
+        found[model] = _members(problem, engine, model, name, members, inputs, own, *urls)
+    return Outcome(problem, found)
 
+
+MODEL_FIELDS = {"lstm": ("members", "lags"), "global_lstm": ("global_members",), "ridge": ("members",)}
+
+
+def _model(
+    config: GraceConfig,
+    problem: Problem,
+    engine: Engine | Plan,
+    model: str,
+    name: str,
+    inputs: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> tuple[int, Callable[[Block], Any]]:
+    """Members of a model and its stage function; the global LSTM is trained first."""
+    if model == "lstm":
+        return config.members, steps.LocalLstm(problem, LocalLSTMConfig(members=config.members), config.lags)
+    if model == "ridge":
+        return config.members, gridded_ridge.PredictRidge(problem, config.members)
+    train = gridded_lstm.TrainGlobal(problem, config.global_members)
+    training = Training(f"global_lstm_{name}", digest([own, inputs]), train, members=train.total)
+    checkpoints = engine.train(training, seconds=30.0, memory_bytes=int(2e8))
+    return config.global_members, gridded_lstm.PredictGlobal(problem, config.global_members, tuple(checkpoints))
+
+
+def _members(
+    problem: Problem,
+    engine: Engine | Plan,
+    model: str,
+    name: str,
+    members: int,
+    inputs: Mapping[str, Any],
+    own: Mapping[str, Any],
+    model_url: str,
+    share_url: str,
+) -> StoreRef:
+    """The downscaled members of all cells."""
+    size = max(1, int(WINDOW_BYTES / (4 * len(problem.layout.cells.parent) * members)))
+    return engine.stage(
+        Stage(
+            f"downscaled_{model}_{name}",
+            1,
+            steps.window_blocks(len(problem.windows), size),
+            steps.downscaled_template(problem, members, size),
+            steps.Downscale(problem, members, model_url, share_url),
+            config=dict(own) | {"members": members},
+            inputs=inputs,
+            seconds=2.0,
+            memory_bytes=int(4 * WINDOW_BYTES),
+        )
+    )

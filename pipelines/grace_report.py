@@ -155,4 +155,3 @@ def _facts(config: GraceConfig, engine: Engine, problem: Any) -> dict[str, Any]:
         stores=engine.run.stores,
         config=config.model_dump(mode="json"),
     )
-

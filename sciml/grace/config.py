@@ -21,13 +21,14 @@ class GraceConfig(Config):
         "synthetic": {"tiles": 6, "members": 50, "global_members": 8},
         "paper": {
             "members": 50,
+            "lags": 2,
             "train_first": "2002-04",
             "train_last": "2018-12",
             "test_first": "2019-01",
             "test_last": "2021-08",
             "cross_validate": True,
         },
-        "global": {"source": "gridded", "members": 50, "global_members": 8, "mascons_per_item": 8},
+        "global": {"source": "gridded", "members": 50, "lags": 2, "global_members": 8, "mascons_per_item": 8},
     }
 
     source: Literal["generated", "basins", "gridded"] = Field("generated", description="where the data come from")
@@ -58,7 +59,8 @@ class GraceConfig(Config):
 
     members: int = Field(8, ge=2, description="members of each mascon's or basin's LSTM ensemble")
     global_members: int = Field(4, ge=2, description="members of the global LSTM")
-    lags: int = Field(2, ge=0, le=11, description="lagged months of the local LSTM")
+    lags: int = Field(23, ge=0, le=35, description="lagged months that the local LSTM sees; the paper has 2")
+    smoothing_km: float = Field(300.0, ge=0, description="half-width of the storage product's Gaussian, 0 for none")
     mascons_per_item: int = Field(6, ge=1, description="mascons or basins in one item")
 
     @model_validator(mode="after")

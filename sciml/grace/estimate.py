@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from sciml.grace.config import GraceConfig
-from sciml.grace.lags import MEANS
 from sciml.grace.local_lstm import LocalLSTMConfig, fit_units
-from sciml.grace.steps import FOLD_MEMBERS, Problem
+from sciml.grace.steps import FOLD_MEMBERS, LocalLstm, Problem
 
 SAMPLE_MEMBERS = 2
+SECONDS_PER_PLACE = 0.01  # one member of the global LSTM over twenty years of one place, on one core
 
 
 def seconds_per_member(features: int, lags: int, records: int) -> float:
@@ -31,9 +31,9 @@ def seconds_per_member(features: int, lags: int, records: int) -> float:
 
 def seconds_of(config: GraceConfig, problem: Problem, function: Any) -> float:
     """One item of a model's stage [s]: all members of its mascons, and fewer for each fold."""
-    if type(function).__name__ != "LocalLstm":
-        return 1.0
-    features = len(problem.names) * (1 + len(MEANS)) + 2
+    if not isinstance(function, LocalLstm):
+        return SECONDS_PER_PLACE * len(problem.layout.cells.parent) / len(problem.layout.blocks) * config.global_members
+    features = len(problem.names) + 2
     trained = min(config.members, FOLD_MEMBERS) * config.folds + config.members
     mascons = problem.layout.mascons_per_item
     return mascons * trained * seconds_per_member(features, config.lags, int(problem.trained.sum()))
@@ -42,7 +42,7 @@ def seconds_of(config: GraceConfig, problem: Problem, function: Any) -> float:
 def memory_of(config: GraceConfig, problem: Problem, members: int) -> int:
     """One item of a model's stage [bytes]: its predictors, features and members, with copies in flight."""
     variables, windows = len(problem.names), len(problem.windows)
-    features = variables * (1 + len(MEANS)) + 2
+    features = variables + 2
     monthly = len(problem.months) + problem.windows.observed.sum()
     per_place = 3 * variables * monthly + 2 * windows * (config.lags + 1) * features + 2 * members * windows
     return int(4 * (problem.layout.slot + problem.layout.mascons_per_item) * per_place)

@@ -8,8 +8,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from sciml.data.months import Timeline
 
-MEANS = (3, 12)  # months of the running means that stand for memory longer than the lags
-
 
 def month_position(windows: Timeline, months: np.ndarray) -> np.ndarray:
     """Place of each window's calendar month on the axis of months: (window,); may lie outside it."""
@@ -31,17 +29,22 @@ def at_windows(monthly: np.ndarray, recorded: np.ndarray, windows: Timeline, mon
 
 
 def lag_sequences(
-    monthly: np.ndarray, recorded: np.ndarray, windows: Timeline, months: np.ndarray, lags: int
+    monthly: np.ndarray,
+    recorded: np.ndarray,
+    windows: Timeline,
+    months: np.ndarray,
+    lags: int,
+    means: tuple[int, ...] = (),
 ) -> np.ndarray:
     """Features (place, window, lag, feature), oldest first, float32; NaN where the history is not complete.
 
     monthly: (place, month, variable); recorded: (place, record, variable). Features of a step: the variables, their
-    means over the `MEANS` months that end with it, and sine and cosine of the season.
+    means over so many `means` months that end with it, and sine and cosine of the season.
     """
     place, _, variables = monthly.shape
     position, now = month_position(windows, months), at_windows(monthly, recorded, windows, months)
-    memory = [_running_mean(monthly, length) for length in MEANS]
-    out = np.full((place, len(windows), lags + 1, variables * (1 + len(MEANS)) + 2), np.nan, np.float32)
+    memory = [_running_mean(monthly, length) for length in means]
+    out = np.full((place, len(windows), lags + 1, variables * (1 + len(means)) + 2), np.nan, np.float32)
     for lag in range(lags + 1):
         when = position - lag
         inside = (when >= 0) & (when < monthly.shape[1])
@@ -51,7 +54,7 @@ def lag_sequences(
             columns = slice(number * variables, (number + 1) * variables)
             step[:, inside, columns] = mean[:, when[inside]]
             if lag == 0:  # the newest month of the mean is the record's own window
-                length = MEANS[number - 1]
+                length = means[number - 1]
                 step[:, inside, columns] += (now[:, inside] - monthly[:, when[inside]]) / length
         season = 2 * np.pi * ((windows.month.astype(np.int64) - lag) % 12) / 12
         step[..., -2], step[..., -1] = np.sin(season), np.cos(season)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from scipy.spatial import cKDTree
 
 from sciml.core.errors import InputError
+from sciml.core.grid import EARTH_RADIUS_KM, unit_vectors
 from sciml.data.months import Records
 from sciml.data.stores import Template, Variable, open_store
 from sciml.grace.layout import Block, Layout
-from sciml.grace.mascons import mascon_mean
+from sciml.grace.mascons import mean_operator
 from sciml.grace.windows import window_means
 
 
@@ -58,23 +60,52 @@ def coarse_template(names: Sequence[str], layout: Layout, months: int, records: 
     return Template(sizes, variables, shards={"mascon": layout.mascons_per_item})
 
 
+REACH = 3.0  # half-widths beyond which the Gaussian is below a five-hundredth of its peak
+
+
 @dataclass(frozen=True, eq=False)
 class Coarse:
-    """Stage function: area-weighted land means of a block's predictors."""
+    """Stage function: a block's predictors as GRACE would see them, smoothed as it smooths, then land means.
+
+    A network that learns smoothed storage from unsmoothed predictors learns to damp contrasts, and would damp those of
+    cells. smoothing_km: half-width of the storage product's Gaussian, 0 where it has none.
+    """
 
     url: str
     layout: Layout
+    smoothing_km: float
 
     def __call__(self, item: Block) -> dict[str, np.ndarray]:
-        cells = self.layout.of(item)
-        parent, area = self.layout.parent[cells] - item.mascon_start, self.layout.area[cells]
-        count = item.mascon_stop - item.mascon_start
-        fine = open_store(self.url).isel(cell=slice(item.cell_start, item.cell_stop)).load()
-        local = cells - item.cell_start
-        return {
-            str(name): mascon_mean(values.values[local], parent, area, count)
-            for name, values in fine.data_vars.items()
-        }
+        weights, cells = self._weights(item)
+        fine = open_store(self.url)
+        slots = np.unique(cells // self.layout.slot)
+        found = {str(name): 0.0 for name in fine.data_vars}
+        for slot in slots:  # one slot at a time: neighbours reach far
+            inside = cells // self.layout.slot == slot
+            first = slot * self.layout.slot
+            part = fine.isel(cell=slice(first, first + self.layout.slot)).load()
+            for name in found:
+                found[name] = found[name] + weights[:, inside] @ part[name].values[cells[inside] - first]
+        return {name: np.asarray(values, np.float32) for name, values in found.items()}
+
+    def _weights(self, item: Block) -> tuple[np.ndarray, np.ndarray]:
+        """(mascon, cell) weights that sum to 1, and the packed indices of those cells."""
+        layout = self.layout
+        own = layout.of(item)
+        mean = mean_operator(
+            layout.parent[own] - item.mascon_start, layout.area[own], item.mascon_stop - item.mascon_start
+        )
+        if self.smoothing_km <= 0:
+            return mean.toarray(), own
+        real = np.flatnonzero(layout.real)
+        xyz = unit_vectors(layout.lat[real], layout.lon[real])
+        here = unit_vectors(layout.lat[own], layout.lon[own])
+        reach = 2 * np.sin(REACH * self.smoothing_km / EARTH_RADIUS_KM / 2)
+        near = np.isfinite(cKDTree(here).query(xyz, distance_upper_bound=reach)[0])
+        steepness = np.log(2.0) / (1.0 - np.cos(self.smoothing_km / EARTH_RADIUS_KM))
+        away = np.clip(1.0 - here @ xyz[near].T, 0.0, None)
+        kernel = np.exp(-steepness * away) * (away <= reach**2 / 2) * layout.area[real[near]]
+        return mean @ (kernel / kernel.sum(axis=1, keepdims=True)), real[near]
 
 
 def stack(store: Mapping[str, np.ndarray] | xr.Dataset, names: Sequence[str], suffix: str = "") -> np.ndarray:

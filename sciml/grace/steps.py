@@ -1,18 +1,16 @@
 """What the items of the gridded job compute: networks of a block of mascons, run on the mascons and their cells."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from sciml.core.errors import ConfigError
 from sciml.core.grid import unit_vectors
 from sciml.data.months import Timeline
 from sciml.data.splits import Period, year_folds
 from sciml.data.stores import Template, Variable, open_store
-from sciml.grace.config import GraceConfig
 from sciml.grace.downscale import Cells, coarse_operator, detail_sigma, downscale, fit_share, gap_sigma
 from sciml.grace.lags import lag_sequences
 from sciml.grace.layout import Block, Layout
@@ -156,14 +154,6 @@ class LocalLstm:
             states = self._fit(features, item, train, config)
             out[:, valid] = predict_units(states, features[:, valid]).mean(axis=1)
         return out
-
-
-def model(config: GraceConfig, name: str, problem: Problem) -> tuple[int, Callable[[Block], dict[str, np.ndarray]]]:
-    """Members of a model and its stage function."""
-    match name:
-        case "lstm":
-            return config.members, LocalLstm(problem, LocalLSTMConfig(members=config.members), config.lags)
-    raise ConfigError(f"--models {name}: not a model of the gridded job")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,169 @@
+"""The global LSTM of the gridded job: trained on all mascons through Ray Train, run on mascons and cells."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from sciml.core.seeds import seed_for
+from sciml.grace import memory
+from sciml.grace.global_lstm import GlobalTraining, huber, new_model, window_samples
+from sciml.grace.lags import month_position
+from sciml.grace.layout import Block
+from sciml.grace.steps import FOLD_MEMBERS, Problem
+from sciml.nn.checkpoint import load_checkpoint
+from sciml.nn.lstm import GlobalLSTM, GlobalLSTMConfig
+from sciml.nn.training import TrainingConfig, fit, single_thread
+
+STEPS = 600  # optimiser steps of one member, whatever the number of mascons
+BATCH = 32
+FLOOR_MM = 50.0  # a mascon's weight stops growing where it hardly moves
+LIMIT = 4.0  # deviations at which an attribute is held: beyond, nothing was learned
+
+
+def settings(samples: int = BATCH) -> GlobalTraining:
+    """Network and fitting; samples: windows in an epoch."""
+    return GlobalTraining(
+        network=GlobalLSTMConfig(hidden_size=32, dropout=0.2, input_noise=0.05, history=24),
+        fitting=TrainingConfig(
+            epochs=max(2, round(STEPS * BATCH / samples)),
+            batch_size=BATCH,
+            learning_rate=5e-3,
+            weight_decay=1e-2,
+            clip_norm=1.0,
+        ),
+        prediction_history=24,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class TrainGlobal:
+    """What `cluster.train.Training` calls: member `m` of all training years, or of a fold once those are through."""
+
+    problem: Problem
+    members: int
+
+    @property
+    def total(self) -> int:
+        """Networks in all: the shipped members, then a few for each fold."""
+        return self.members + self.problem.folds * FOLD_MEMBERS
+
+    def __call__(self, config: Mapping[str, Any], member: int, place: Any) -> dict[str, Any]:
+        problem = self.problem
+        use = problem.trained if member < self.members else self._fold((member - self.members) // FOLD_MEMBERS)
+        monthly, recorded = problem.predictors(problem.coarse_url)
+        series, served = memory.record_series(
+            memory.in_millimetres(monthly, problem.names),
+            memory.in_millimetres(recorded, problem.names),
+            problem.windows,
+            problem.months,
+        )[0]
+        reference = problem.train.contains(problem.months)
+        raw, static = memory.inputs(series, reference), memory.attributes(series, reference)
+        storage = problem.anomaly()
+        scaling = _scaling(raw[:, reference], static, float(np.nanstd(storage[:, use])))
+        targets = np.full(raw.shape[:2], np.nan)
+        known = served[use[served]]
+        targets[:, month_position(problem.windows, problem.months)[known]] = storage[:, known] / float(
+            scaling["storage"]
+        )
+        deviation = np.sqrt(np.nanmean(storage[:, use] ** 2, axis=1))
+        weights = np.broadcast_to((1 / (deviation**2 + FLOOR_MM**2))[:, None], targets.shape)
+        samples = window_samples(*_scaled(raw, static, scaling), targets, weights / weights.mean(), settings())
+        chosen = settings(len(samples))
+        seed = seed_for(problem.seed, "global_lstm", problem.name, member)
+        model = new_model(raw.shape[-1], static.shape[-1], chosen, seed)
+        return fit(model, samples, chosen.fitting, seed=seed, loss=huber, scaling=scaling, **place.arguments())
+
+    def _fold(self, number: int) -> np.ndarray:
+        return list(self.problem.year_folds())[number][0]
+
+
+@dataclass(frozen=True, eq=False)
+class PredictGlobal:
+    """Stage function: members of a block's mascons and cells, and training years by networks that never saw them."""
+
+    problem: Problem
+    members: int
+    checkpoints: Sequence[str]
+
+    def __call__(self, item: Block) -> dict[str, np.ndarray]:
+        problem, mascons = self.problem, slice(item.mascon_start, item.mascon_stop)
+        local = problem.layout.of(item) - item.cell_start
+        coarse = problem.predictors(problem.coarse_url, mascon=mascons)
+        fine = problem.predictors(problem.fine_url, cell=slice(item.cell_start, item.cell_stop))
+        shipped = self.checkpoints[: self.members]
+        found = np.full((item.cell_stop - item.cell_start, self.members, len(problem.windows)), np.nan, np.float32)
+        found[local] = self._predict(fine[0][local], fine[1][local], shipped)
+        apart = np.full((item.mascon_stop - item.mascon_start, len(problem.windows)), np.nan, np.float32)
+        for number, (_, valid) in enumerate(problem.year_folds()):
+            first = self.members + number * FOLD_MEMBERS
+            apart[:, valid] = self._predict(*coarse, self.checkpoints[first : first + FOLD_MEMBERS])[..., valid].mean(1)
+        return {"coarse": self._predict(*coarse, shipped), "fine": found, "out_of_fold": apart}
+
+    def _predict(self, monthly: np.ndarray, recorded: np.ndarray, checkpoints: Sequence[str]) -> np.ndarray:
+        """(place, member, window) [mm], NaN where the history does not reach."""
+        problem = self.problem
+        position = month_position(problem.windows, problem.months)
+        reference = problem.train.contains(problem.months)
+        out = np.full((len(monthly), len(checkpoints), len(problem.windows)), np.nan, np.float32)
+        series = memory.record_series(
+            memory.in_millimetres(monthly, problem.names),
+            memory.in_millimetres(recorded, problem.names),
+            problem.windows,
+            problem.months,
+        )
+        states = [load_checkpoint(url) for url in checkpoints]
+        for values, served in series:
+            inside = served[(position[served] >= 0) & (position[served] < len(problem.months))]
+            raw, static = memory.inputs(values, reference), memory.attributes(values, reference)
+            for member, state in enumerate(states):
+                scaling = {name: np.asarray(value) for name, value in state["scaling"].items()}
+                months = predict_months(state["model"], *_scaled(raw, static, scaling), settings())
+                out[:, member, inside] = months[:, position[inside]] * float(scaling["storage"])
+        return out
+
+
+def predict_months(
+    state: Mapping[str, torch.Tensor], inputs: np.ndarray, static: np.ndarray, config: GlobalTraining
+) -> np.ndarray:
+    """(place, month) in units of the storage scale, NaN in the first `history - 1` months.
+
+    Windows are as long as in training and lie on a fixed raster, so each month sees `history` months or more, always
+    the same ones.
+    """
+    history, length = config.network.history, config.network.history + config.span - 1
+    places, months, _ = inputs.shape
+    starts = np.minimum(np.arange(0, months - history + 1, config.span), max(months - length, 0))
+    model = GlobalLSTM(inputs.shape[-1], static.shape[-1], config.network)
+    model.load_state_dict(dict(state))
+    model.eval()
+    out = np.full((places, months), np.nan, np.float32)
+    values, described = torch.from_numpy(inputs), torch.from_numpy(static)
+    with torch.no_grad(), single_thread():
+        for start in starts:
+            out[:, start + history - 1 : start + length] = model(values[:, start : start + length], described).numpy()
+    return out
+
+
+def _scaling(inputs: np.ndarray, static: np.ndarray, storage: float) -> dict[str, torch.Tensor]:
+    """Numbers of all training mascons together."""
+
+    def positive(values: np.ndarray) -> np.ndarray:
+        return np.where(values > 1e-9, values, 1.0)
+
+    found = {
+        "input_scale": positive(inputs.std(axis=(0, 1))),
+        "static_mean": static.mean(axis=0),
+        "static_scale": positive(static.std(axis=0)),
+        "storage": np.array(storage),
+    }
+    return {name: torch.from_numpy(np.asarray(value, np.float64)) for name, value in found.items()}
+
+
+def _scaled(inputs: np.ndarray, static: np.ndarray, scaling: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    described = (static - np.asarray(scaling["static_mean"])) / np.asarray(scaling["static_scale"])
+    values = inputs / np.asarray(scaling["input_scale"])
+    return np.nan_to_num(values).astype(np.float32), np.clip(described, -LIMIT, LIMIT).astype(np.float32)
