@@ -3,6 +3,7 @@ with."""
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from sciml.core.grid import EARTH_RADIUS_KM, great_circle_km, unit_vectors
 
@@ -67,23 +68,25 @@ def grace_view(latitude: np.ndarray, longitude: np.ndarray, area: np.ndarray) ->
 def super_mascons(latitude: np.ndarray, longitude: np.ndarray, *, across_km: float = 700.0) -> np.ndarray:
     """Blocks of about 2 x 2 mascons: (mascon,) label in [0, blocks).
 
-    latitude, longitude: (mascon,) centres [degrees]. Cut in bands of latitude and in pieces of a band of `across_km`
-    each; a block of one mascon shows no contrast and is joined to its nearest block.
+    latitude, longitude: (mascon,) centres [degrees]. Each land (mascons not 500 km from the next one) is cut in bands
+    of latitude and in pieces of a band of `across_km` each. A block of one mascon shows no contrast and is joined to
+    the block of its nearest neighbour.
     """
-    band = np.floor(np.deg2rad(latitude - latitude.min() + 1e-6) * 6371.0 / across_km)
+    distance = great_circle_km(latitude[:, None], longitude[:, None], latitude, longitude)
+    land = connected_components(csr_array(distance < 500.0), directed=False)[1]
+    tall = np.rad2deg(across_km / EARTH_RADIUS_KM)
     label = np.full(len(latitude), -1)
-    count = 0
-    for b in np.unique(band):
-        rows = np.flatnonzero(band == b)
-        width = np.rad2deg(across_km / 6371.0) / np.cos(np.deg2rad(latitude[rows].mean()))
-        piece = np.floor((longitude[rows] - longitude[rows].min() + 1e-6) / width)
-        for k in np.unique(piece):
-            label[rows[piece == k]] = count
-            count += 1
-    for mascon in np.flatnonzero(np.bincount(label, minlength=count)[label] == 1):
-        distance = great_circle_km(latitude[mascon], longitude[mascon], latitude, longitude)
-        distance[mascon] = np.inf
-        label[mascon] = label[int(np.argmin(distance))]
+    for piece in np.unique(land):
+        here = np.flatnonzero(land == piece)
+        band = np.floor((latitude[here] - latitude[here].min() + 0.3) / tall)  # centres of a row differ by a raster
+        for b in np.unique(band):
+            row = here[band == b]
+            wide = tall / np.cos(np.deg2rad(latitude[row].mean()))
+            column = np.floor((longitude[row] - longitude[row].min() + 0.3) / wide)
+            label[row] = label.max() + 1 + column.astype(int)
+    alone = np.bincount(label)[label] == 1
+    np.fill_diagonal(distance, np.inf)
+    label[alone] = label[np.argmin(distance[alone], axis=1)]
     return np.unique(label, return_inverse=True)[1]
 
 

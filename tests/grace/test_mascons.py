@@ -31,6 +31,9 @@ def test_blocks_hold_about_four_mascons_and_never_one() -> None:
     label = super_mascons(*centres(latitude, longitude, parent))
     count = np.bincount(label)
     assert count.min() >= 2 and 3 <= count.mean() <= 6
+    far = np.concatenate([latitude, latitude + 15.0])  # three degrees of sea between two lands
+    both = super_mascons(*centres(far, np.tile(longitude, 2), np.concatenate([parent, parent + 24])))
+    assert not set(both[:24]) & set(both[24:])
 
 
 def test_a_field_of_steps_has_jumps_at_borders_alone_and_noise_has_them_anywhere() -> None:
