@@ -60,6 +60,10 @@ def open_run(config: Config) -> Iterator[Run]:
             f"--run-dir {config.run_dir}: a submitted job's folder is thrown away when it ends;"
             " give an absolute path or an s3:// URL"
         )
+    if pattern := set(url) & set("*?[]"):
+        raise ConfigError(
+            f"--run-dir {url}: {min(pattern)!r} in a path is read as a pattern by object stores; give a name without it"
+        )
     _refuse_foreign(url, config.pipeline)
     with _driver_lock(url):
         write_bytes(join(url, "config.yaml"), f"# pipeline: {config.pipeline}\n{config.to_yaml()}".encode())

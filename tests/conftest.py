@@ -84,4 +84,4 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def s3(s3_server: str, request: pytest.FixtureRequest) -> str:
     """A URL of its own for each test, on the S3 server."""
-    return f"s3://bucket/{request.node.name}"
+    return f"s3://bucket/{request.node.name.replace('[', '-').replace(']', '')}"
