@@ -32,6 +32,8 @@ _DASHBOARD = "127.0.0.1:0"
 def dask_session(config: Config) -> Iterator[Any]:
     """A Dask client; its dashboard's link is printed and answers while the session lasts, on this machine alone."""
     import dask
+
+    dask.config.set({"logging.distributed": "error"})  # read once, when distributed is imported
     from distributed import Client, LocalCluster
 
     settings = {

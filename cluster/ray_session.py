@@ -59,6 +59,7 @@ def ray_session(config: Config) -> Iterator[dict[str, float]]:
             "include_dashboard": True,
             "dashboard_host": "127.0.0.1",
             "dashboard_port": 0,
+            "log_to_driver": False,  # workers' lines are on the dashboard; their errors come back as errors
         }
     try:
         context = ray.init(**options)
