@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cluster.cli import main as sciml
 from cluster.executors import RayExecutor
 from cluster.run import open_run
 from cluster.stages import run_stage
 from sciml.data.stores import open_store
+from sciml.nn.checkpoint import load_checkpoint
 from tests.cluster.toy import Squares, calls, config, stage
+from tests.cluster.trainings import starts
 from tests.fault.tools import finish, finished_items, objects, start, wait_for
 
 
@@ -45,6 +48,28 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, executor: str) -> 
     assert finish(start("--run-dir", tmp_path / "whole", "--calls", tmp_path / "c", "--executor", "serial"))[0] == 0
     assert objects(run) == objects(tmp_path / "whole")
     assert sciml(["verify", str(run)]) == 0
+
+
+def test_a_killed_driver_goes_on_training_where_it_was(tmp_path: Path) -> None:
+    """Through Ray Train; the checkpoints, of our own, make the bits those of a training that nobody killed."""
+    run, calls_folder = tmp_path / "run", tmp_path / "calls"
+    command = ("--run-dir", run, "--calls", calls_folder, "--workers", 2, "--seconds", 1.0)
+    driver = start(*command, module="tests.fault.training_job")
+    wait_for(lambda: len(list(run.glob("checkpoints/*.partial.pt"))) == 2, driver)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    assert not [path for path in run.glob("checkpoints/*.pt") if ".partial." not in path.name]
+    code, _, err = finish(start(*command[:-1], 0.0, module="tests.fault.training_job"))
+    assert code == 0, err
+    for member in (0, 1):
+        first, *_, last = starts(calls_folder, member)
+        assert first == 0 < last
+    whole = ("--run-dir", tmp_path / "whole", "--calls", tmp_path / "c", "--executor", "serial")
+    assert finish(start(*whole, module="tests.fault.training_job"))[0] == 0
+    for path in (tmp_path / "whole/checkpoints").iterdir():
+        expected, found = load_checkpoint(str(path)), load_checkpoint(str(run / "checkpoints" / path.name))
+        assert all(torch.equal(found["model"][name], tensor) for name, tensor in expected["model"].items())
+    assert (run / "metrics.jsonl").read_text() == (tmp_path / "whole/metrics.jsonl").read_text()
 
 
 def test_a_killed_worker_is_replaced(tmp_path: Path, ray_local: None) -> None:
