@@ -9,7 +9,7 @@ from sciml.generated.fields import modes, persistent, static
 
 DAY_OF_SOLSTICE = 172  # northern summer
 WIDE_KM = 700.0  # weather of a day and anomalies of a season: a usual decorrelation of monthly anomalies
-LOCAL_KM = 100.0  # showers, and what is left of them after a season
+LOCAL_KM = 80.0  # showers, and what is left of them after a season
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Climate:
     [mm/yr].
 
     relief_m: standard deviation of elevation. rain_texture: standard deviation of the log of mean precipitation on 60
-    to 150 km, beside what elevation brings. convective: share of the variance of daily weather on 110 km; the rest is
+    to 150 km, beside what elevation brings. convective: share of the variance of daily weather on 80 km; the rest is
     on 350 km. wet_season: amplitude of the log of the seasonal cycle; wet_day: its peak.
     """
 

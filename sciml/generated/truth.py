@@ -43,12 +43,12 @@ def simulate(
 
 
 def draw_parameters(climate: Climate, land: Land, downstream: np.ndarray, rng: np.random.Generator) -> a.Parameters:
-    """Parameters of model A, log-normal about usual values with structure on 120 km, which is inside a mascon.
+    """Parameters of model A, log-normal about usual values with structure on 100 km, which is inside a mascon.
 
     A river's bed holds three times its mean flow of a day, taking a third of the rain to run off: beds are as wide as
     their rivers.
     """
-    pattern = modes(land.latitude, land.longitude, 120.0)
+    pattern = modes(land.latitude, land.longitude, 100.0)
 
     def around(middle: float, spread: float) -> np.ndarray:
         return middle * np.exp(spread * static(pattern, rng))
