@@ -6,11 +6,14 @@ trained as if alone (the same bits for any number of workers on one machine type
 trained by all workers together, with gradients averaged by DistributedDataParallel.
 """
 
+import contextlib
 import json
+import logging
 import math
 import os
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +22,14 @@ from torch import nn
 from cluster.executors import Executor, RayExecutor
 from cluster.progress import Progress
 from cluster.run import Run
-from sciml.core.errors import RunError
+from sciml.core.errors import RunError, ScimlError
 from sciml.core.urls import exists, join, read_bytes, remove, write_bytes
 from sciml.nn.checkpoint import load_checkpoint, save_checkpoint
 
+log = logging.getLogger(__name__)
+
 State = dict[str, Any]
+WATCH_S = 5.0
 
 
 def _bare(model: nn.Module) -> nn.Module:
@@ -83,11 +89,12 @@ def train(training: Training, run: Run, executor: Executor) -> list[str]:
     todo = training.missing(run.url)
     progress = Progress(training.name, total=training.members, done=training.members - len(todo))
     if todo and isinstance(executor, RayExecutor):
-        _train_on_ray(training, run, executor, todo)
-    for member in todo:
-        if not isinstance(executor, RayExecutor):
+        with _watching(training, run.url, progress):
+            _train_on_ray(training, run, executor, todo)
+    elif todo:
+        for member in todo:
             _train_member(training, run.url, member, {"device": _local_device()}, publish=True)
-        progress.advance()
+            progress.advance()
     progress.close()
     urls = [training.url(run.url, member) for member in range(training.members)]
     for member, url in enumerate(urls):
@@ -95,6 +102,32 @@ def train(training: Training, run: Run, executor: Executor) -> list[str]:
         if member in todo:
             _publish(run.url, training, member, load_checkpoint(url)["history"])
     return urls
+
+
+@contextlib.contextmanager
+def _watching(training: Training, run_url: str, progress: Progress) -> Iterator[None]:
+    """Count finished members while Train, which says nothing of its own, holds this thread."""
+    stop = threading.Event()
+
+    def count() -> None:
+        while progress.done < training.members - len(training.missing(run_url)):
+            progress.advance()
+
+    def watch() -> None:
+        while not stop.wait(WATCH_S):
+            try:
+                count()
+            except ScimlError as error:  # the next look may succeed; Train itself fails where it matters
+                log.warning("%s", error)
+
+    watcher = threading.Thread(target=watch, daemon=True, name="training-progress")
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+    count()
 
 
 def _train_on_ray(training: Training, run: Run, executor: RayExecutor, todo: Sequence[int]) -> None:
