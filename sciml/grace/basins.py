@@ -1,0 +1,256 @@
+"""The real-basin experiments as pure functions: train one net, predict, correct and calibrate.
+
+A stage runs `net_prediction` once for every (fold, member); `assemble_*` put the results together. Storage is the
+anomaly [mm] to each unit's mean over the training months. Folds are blocks of training years.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciml.core.errors import InputError
+from sciml.data.splits import year_folds
+from sciml.grace import baselines, calibration, features, global_lstm, regroup
+from sciml.grace.global_lstm import GlobalTraining
+
+Array = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+MONTH = "datetime64[M]"
+
+WARM_UP_YEARS = 2  # predictors before the training period that count for climatologies
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Units to learn from and to predict.
+
+    months: (month,). predictors: (unit, month, family, variable) [mm month-1], NaN where missing. storage: (unit,
+    month) [mm], NaN without a record and in the rows of units whose storage must not be read. uncertainty: (unit,
+    month) [mm]. train: (month,) bool, months with records in the training period. signs: water budget of the variables,
+    or None.
+    """
+
+    months: NDArray[np.datetime64]
+    predictors: Array
+    storage: Array
+    uncertainty: Array
+    train: Mask
+    signs: tuple[float, ...] | None = (1.0, -1.0, -1.0)
+
+    def __post_init__(self) -> None:
+        if not self.train.any():
+            raise InputError("basins: no training month")
+
+    def reference(self, keep: Mask) -> Mask:
+        """Months that define climatologies when `keep` trains: two years before training to its last year, without the
+        years left out. They are whole years: a leaky store adds up what a broken year leaves of the season.
+        """
+        years = self.months.astype("datetime64[Y]")
+        trained = years[self.train]
+        inside = (years >= trained.min() - WARM_UP_YEARS) & (years <= trained.max())
+        return inside & ~np.isin(years, np.unique(years[self.train & ~keep]))
+
+    def features(self, keep: Mask) -> features.Features:
+        return features.build(self.predictors, self.months, self.reference(keep), self.signs)
+
+
+def folds(months: NDArray[np.datetime64], train: Mask, count: int = 3) -> list[Mask]:
+    """Validation blocks of consecutive training years as masks (month,)."""
+    blocks = []
+    for fold in year_folds(months[train], count):
+        mask = np.zeros(len(months), bool)
+        mask[np.flatnonzero(train)[fold.valid]] = True
+        blocks.append(mask)
+    return blocks
+
+
+def scales(problem: Problem, keep: Mask) -> tuple[Array, Array]:
+    """Mean and standard deviation of each unit's storage over the kept months: (unit,), (unit,) [mm]."""
+    values = problem.storage[:, keep]
+    return np.nanmean(values, axis=1), np.maximum(np.nanstd(values, axis=1), 1e-3)
+
+
+def record_weights(uncertainty: Array, scale: Array) -> Array:
+    """Weights 1 / (1 + (2 u / scale)^2), GRACE's error against half of the unit's own variability: (unit, month)."""
+    ratio = np.where(np.isfinite(uncertainty), uncertainty, 0.0) / (0.5 * scale[:, None])
+    return 1.0 / (1.0 + ratio**2)
+
+
+def net_states(
+    problem: Problem,
+    keep: Mask,
+    units: Mask,
+    scale: Array,
+    level: Array,
+    config: GlobalTraining,
+    seed: int,
+    report: Any = None,
+    resume: Any = None,
+) -> Mapping[str, Any]:
+    """Train one member on `units` (unit,) and `keep` (month,); level, scale: (unit,) turn storage into targets."""
+    built = problem.features(keep)
+    attributes = features.Scaler.fit(built.attributes, units).apply(built.attributes)
+    targets = np.full(problem.storage.shape, np.nan)
+    chosen = np.ix_(units, keep)
+    targets[chosen] = (problem.storage[chosen] - level[units, None]) / scale[units, None]
+    weights = np.ones(targets.shape)
+    return global_lstm.train_member(built.inputs, attributes, targets, weights, config, seed, report, resume)
+
+
+def net_prediction(
+    problem: Problem, state: Mapping[str, Any], keep: Mask, units: Mask, config: GlobalTraining
+) -> NDArray[np.float32]:
+    """Predictions of a state from `net_states` for all units and months, in units of the scale: (unit, month)."""
+    built = problem.features(keep)
+    attributes = features.Scaler.fit(built.attributes, units).apply(built.attributes)
+    return global_lstm.predict(state, built.inputs, attributes, np.arange(len(problem.months)), config)
+
+
+def ridge_table(problem: Problem, keep: Mask, stores: bool) -> Array:
+    """Columns of ridge: lags, sums and season of the first family; with `stores` also the leaky stores."""
+    built = problem.features(keep)
+    filled = features.fill_families(problem.predictors, problem.reference(keep))
+    return features.lag_table(filled[:, :, 0], problem.months, extra=built.stores if stores else None)
+
+
+def ridge_prediction(problem: Problem, keep: Mask, alpha: float, stores: bool) -> Array:
+    """Ridge per unit, fitted on `keep`, for all months: (unit, month) [mm]."""
+    return baselines.ridge(ridge_table(problem, keep, stores), problem.storage, keep, alpha)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """members: (unit, member, month) [mm]; point: (unit, month), their mean; sigma: (unit,); settings: the choices."""
+
+    members: NDArray[np.float32]
+    point: Array
+    sigma: Array
+    settings: dict[str, float]
+
+
+def calibrated(
+    problem: Problem, point: Array, out_of_fold: Array, blocks: Sequence[Mask], count: int, seed: int, **settings: float
+) -> Prediction:
+    """Members of any model from its point prediction and its out-of-fold predictions (unit, month)."""
+    residual = np.where(problem.train, problem.storage - out_of_fold, np.nan)
+    sigma = calibration.error_scale(residual, scales(problem, problem.train)[1], blocks)
+    return Prediction(calibration.members(point, sigma, count, seed), point, sigma, settings)
+
+
+# Chosen by training up to 2009 or 2010 and validating on the years after, and by the mirror image of that: the scores
+# are flat around these values, and a search inside blocked folds would see the validation block through the residuals.
+BLEND_ALPHA = 50.0
+RIDGE_WEIGHT = 0.4
+RECENT_SHARE = 0.5
+
+
+def assemble_basins(
+    problem: Problem,
+    nets: Array,
+    net_out_of_fold: Array,
+    net_out_of_half: Array,
+    blocks: Sequence[Mask],
+    halves: Sequence[Mask],
+    count: int,
+    seed: int,
+) -> Prediction:
+    """The global model of `basins`: nets blended with a ridge on stores, plus half of the recent out-of-fold error.
+
+    nets: (member, unit, month) [mm], trained on all training months; net_out_of_fold, net_out_of_half: (unit, month)
+    [mm], each block predicted by nets trained without it. blocks: short, for the recent error; halves: two, so that the
+    errors that calibrate the members come from extrapolating as far as the test does.
+    """
+    train = problem.train
+
+    def blend(net: Array, linear: Array) -> Array:
+        return (1 - RIDGE_WEIGHT) * net + RIDGE_WEIGHT * linear
+
+    def left_out(folds: Sequence[Mask]) -> Array:
+        out = np.full(problem.storage.shape, np.nan)
+        for valid in folds:
+            out[:, valid] = ridge_prediction(problem, train & ~valid, BLEND_ALPHA, stores=True)[:, valid]
+        return out
+
+    residual = problem.storage - blend(net_out_of_fold, left_out(blocks))
+    recent = calibration.recent_error(residual, problem.months, train)
+    linear = ridge_prediction(problem, train, BLEND_ALPHA, stores=True)
+    point = blend(nets.mean(axis=0), linear) + RECENT_SHARE * recent
+    settings = {"ridge_weight": RIDGE_WEIGHT, "recent_share": RECENT_SHARE}
+    return calibrated(problem, point, blend(net_out_of_half, left_out(halves)), halves, count, seed, **settings)
+
+
+def assemble_region_out(nets: Array, deviation: Array, relative_error: float, count: int, seed: int) -> Prediction:
+    """`basins_region_out`: nets that never saw the region, scaled by the unit's own training-year deviation alone.
+
+    nets: (member, unit, month) in units of the deviation; deviation: (unit,) [mm]; relative_error: the error of other
+    regions and other years in units of their deviation (`relative_error`).
+    """
+    point = nets.mean(axis=0) * deviation[:, None]
+    sigma = relative_error * deviation
+    return Prediction(calibration.members(point, sigma, count, seed), point, sigma, {"relative_error": relative_error})
+
+
+def relative_error(predicted: Array, observed: Array, level: float = 0.9) -> float:
+    """Width that a normal error needs so that its central `level` covers that share of |predicted - observed|.
+
+    Both (unit, month) in units of the deviation, NaN where not validated.
+    """
+    error = np.abs(predicted - observed)
+    return float(np.quantile(error[np.isfinite(error)], level)) / calibration.NINETY
+
+
+@dataclass(frozen=True, eq=False)
+class Regrouped:
+    """A problem of groups followed by their basins (storage of basins is NaN), and who belongs to whom."""
+
+    problem: Problem
+    grouping: regroup.Groups
+    is_group: Mask
+    area: Array
+
+
+def regrouped(problem: Problem, label: NDArray[np.int64], area: Array) -> Regrouped:
+    """Area-weighted group means as units to train on; basins as units to predict, their storage removed."""
+    grouping = regroup.groups(label, area)
+    count = len(grouping.weight)
+    groups_storage = grouping.mean(problem.storage)
+    joined = replace(
+        problem,
+        predictors=np.concatenate([regroup.mean_predictors(problem.predictors, grouping), problem.predictors]),
+        storage=np.concatenate([groups_storage, np.full(problem.storage.shape, np.nan)]),
+        uncertainty=np.concatenate([grouping.mean(problem.uncertainty), np.full(problem.storage.shape, np.nan)]),
+    )
+    is_group = np.arange(count + len(label)) < count
+    return Regrouped(joined, grouping, is_group, np.bincount(label, weights=area))
+
+
+def group_scale(work: Regrouped, groups_that_train: Mask, keep: Mask) -> Array:
+    """Variability of all units (group, then basin) as expected from predictors: (unit,) [mm]."""
+    built = work.problem.features(keep)
+    deviation = np.nanstd(np.where(work.is_group[:, None], work.problem.storage, 0.0)[:, keep], axis=1)
+    return regroup.fit_scale(built.attributes, built.size, deviation, groups_that_train)
+
+
+def assemble_regroup(work: Regrouped, nets: Array, left_out: Array, centre: Array, count: int, seed: int) -> Prediction:
+    """Downscaled basins: observed group mean plus learned contrast.
+
+    nets: (member, unit, month) [mm], trained on all groups; left_out: (group, month) [mm], each group by nets without
+    its neighbourhood; centre: (group, 3). NaN outside months with records. The error of the contrast is that
+    of the contrasts between neighbouring groups.
+    """
+    problem, train = work.problem, work.problem.train
+    usable = np.isfinite(nets).all(axis=(0, 1)) & np.isfinite(left_out).all(axis=0)
+    months, kept = problem.months[usable], train[usable]
+    last = problem.months[train].max()
+    observed = problem.storage[work.is_group]
+    outside = regroup.components(left_out[:, usable], months, kept, last)[:, :, kept]
+    shares = regroup.learn_shares(outside, observed[:, usable][:, kept], centre, work.area)
+    basin_parts = regroup.components(nets.mean(axis=0)[~work.is_group][:, usable], months, kept, last)
+    point = np.full((int((~work.is_group).sum()), len(problem.months)), np.nan)
+    point[:, usable] = regroup.downscale(observed[:, usable], basin_parts, shares, work.grouping)
+    sigma = np.full(len(point), np.nan)
+    settings = {f"share_{name}": float(s) for name, s in zip(regroup.COMPONENTS, shares, strict=True)}
+    return Prediction(calibration.members(point, sigma, count, seed), point, sigma, settings)

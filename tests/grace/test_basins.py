@@ -1,0 +1,125 @@
+"""The basin experiments: no leak from the test years or from held-out places, mass kept, real basins fitted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sciml.data.splits import region_folds, separation_km
+from sciml.grace import basins, calibration
+from sciml.grace.basins import Problem
+from sciml.grace.global_lstm import GlobalTraining
+from sciml.nn.lstm import GlobalLSTMConfig
+from sciml.nn.training import TrainingConfig
+
+MONTHS = np.arange(np.datetime64("1998-01"), np.datetime64("2014-01"))
+TRAIN = (np.datetime64("2002-01") <= MONTHS) & (np.datetime64("2011-01") > MONTHS)
+CONFIG = GlobalTraining(
+    network=GlobalLSTMConfig(hidden_size=8, embedding_size=4),
+    fitting=TrainingConfig(epochs=2, batch_size=32, learning_rate=1e-2, clip_norm=1.0),
+)
+ALL = np.ones(6, bool)
+
+
+def problem(seed: int = 0) -> Problem:
+    """Six basins whose storage is a leaky store of P - ET - R."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(len(MONTHS))
+    wave = np.cos(2 * np.pi * t[None] / 12 + rng.uniform(0, 6, (6, 1)))
+    rain = rng.uniform(40, 90, (6, 1)) * (1 + 0.5 * wave) + 15 * rng.standard_normal((6, len(t)))
+    fluxes = np.stack([rain, 0.6 * rain.mean(1, keepdims=True) + 10 * wave, 0.3 * rain], axis=-1)
+    predictors = fluxes[:, :, None] * rng.uniform(0.95, 1.05, (6, 1, 2, 3))
+    budget = fluxes[..., 0] - fluxes[..., 1] - fluxes[..., 2]
+    storage = np.zeros((6, len(t)))
+    for month in range(1, len(t)):
+        storage[:, month] = 0.9 * storage[:, month - 1] + (budget - budget.mean(axis=1, keepdims=True))[:, month]
+    storage = storage - storage[:, TRAIN].mean(axis=1, keepdims=True)
+    return Problem(MONTHS, predictors, storage, np.full(storage.shape, 5.0), TRAIN)
+
+
+def after_training_perturbed(work: Problem) -> Problem:
+    later = np.datetime64("2011-01") <= MONTHS
+    return replace(
+        work,
+        predictors=np.where(later[None, :, None, None], work.predictors * 2 + 5, work.predictors),
+        storage=np.where(later, 1e4, work.storage),
+    )
+
+
+def test_nothing_after_the_training_period_changes_a_fitted_state() -> None:
+    states = []
+    for work in (problem(), after_training_perturbed(problem())):
+        level, scale = basins.scales(work, TRAIN)
+        states.append(basins.net_states(work, TRAIN, ALL, scale, level, CONFIG, 1))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_nothing_after_the_training_period_changes_calibration_or_ridge() -> None:
+    results = []
+    for work in (problem(), after_training_perturbed(problem())):
+        blocks, halves = basins.folds(MONTHS, TRAIN), basins.folds(MONTHS, TRAIN, 2)
+        nets = np.zeros((2, 6, len(MONTHS)))
+        out = basins.assemble_basins(work, nets, nets[0], nets[0], blocks, halves, 10, 0)
+        results.append((out.sigma, out.point[:, TRAIN]))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+def test_a_left_out_unit_and_year_do_not_reach_the_net() -> None:
+    work, units = problem(), np.arange(6) < 4
+    keep = TRAIN & (np.datetime64("2008-01") > MONTHS)
+    spoiled = replace(work, storage=np.where(units[:, None] & keep, work.storage, -999.0))
+    states = []
+    for one in (work, spoiled):
+        level, scale = basins.scales(one, keep)
+        states.append(basins.net_states(one, keep, units, scale, level, CONFIG, 2))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_climatology_months_are_whole_years_of_training() -> None:
+    work = problem()
+    for keep in (TRAIN, TRAIN & (np.datetime64("2008-01") > MONTHS)):
+        reference = MONTHS[work.reference(keep)]
+        assert len(reference) % 12 == 0 and reference[-1] < np.datetime64("2011-01")
+        assert not np.isin(reference, MONTHS[TRAIN & ~keep]).any()
+
+
+def test_region_folds_leave_out_nested_and_near_basins() -> None:
+    place = [(np.array([0.0, 0.5]), np.array([x, x + 0.5])) for x in (0.0, 0.5, 3.0, 30.0, 60.0)]
+    place.append((np.empty(0), np.empty(0)))
+    separation = separation_km(place)
+    latitude = np.array([0.25] * 5 + [np.nan])
+    longitude = np.array([0.25, 0.75, 3.25, 30.25, 60.25, np.nan])
+    for fold in region_folds(latitude, longitude, separation, 3):
+        assert not (fold.train & fold.valid).any() and not fold.train[5]
+        assert (separation[np.ix_(fold.train, fold.valid)] > 500).all()
+
+
+def test_region_out_uses_the_deviation_of_the_unit_and_nothing_else() -> None:
+    nets = np.random.default_rng(0).normal(size=(3, 6, 20))
+    out = basins.assemble_region_out(nets, np.arange(1.0, 7.0), 0.5, 12, 0)
+    np.testing.assert_allclose(out.point, nets.mean(axis=0) * np.arange(1.0, 7.0)[:, None])
+    np.testing.assert_allclose(out.sigma, 0.5 * np.arange(1.0, 7.0))
+
+
+def test_relative_error_is_the_deviation_of_normal_errors() -> None:
+    error = np.random.default_rng(0).normal(0, 0.7, (40, 500))
+    assert basins.relative_error(error, np.zeros(error.shape)) == pytest.approx(0.7, rel=0.02)
+
+
+def test_regrouping_never_reads_the_storage_of_basins_and_conserves_the_group() -> None:
+    work = basins.regrouped(problem(), np.array([0, 0, 1, 1, 2, 2]), np.arange(1.0, 7.0))
+    assert np.isnan(work.problem.storage[~work.is_group]).all()
+    nets = np.random.default_rng(1).normal(0, 30, (2, 9, len(MONTHS)))
+    centre = np.eye(3)
+    out = basins.assemble_regroup(work, nets, nets[0, :3], centre, 15, 0)
+    np.testing.assert_allclose(work.grouping.mean(out.point), work.problem.storage[:3], atol=1e-6)
+
+
+def test_persistent_misses_are_half_carried_into_the_test_years() -> None:
+    work = problem()
+    blocks = basins.folds(MONTHS, TRAIN)
+    residual = np.where(TRAIN, 8.0, np.nan)[None].repeat(6, axis=0)
+    assert calibration.recent_error(residual, MONTHS, work.train) == pytest.approx(8.0)
+    assert np.array_equal(np.any(blocks, axis=0), TRAIN) and sum(block.sum() for block in blocks) == TRAIN.sum()
