@@ -17,9 +17,11 @@ class Climate:
     """What a tile's weather and land are like. Latitudes [degrees], temperature at sea level [K], precipitation
     [mm/yr].
 
-    relief_m: standard deviation of elevation. rain_texture: standard deviation of the log of mean precipitation on 60
-    to 150 km, beside what elevation brings. convective: share of the variance of daily weather on 80 km; the rest is
-    on 350 km. wet_season: amplitude of the log of the seasonal cycle; wet_day: its peak.
+    relief_m: standard deviation of elevation. rain_texture: standard deviation of the log of mean precipitation on
+    100 km, beside what elevation brings. convective: share of the variance of daily weather on LOCAL_KM; the rest is on
+    WIDE_KM. wet_season: amplitude of the log of the seasonal cycle; wet_day: its peak; wet_share: of the days.
+    dryness: deficit of relative humidity. irrigated: scale of the share of cells under irrigation. floodplain: how much
+    slower water moves there than in the river.
     """
 
     name: str
@@ -117,7 +119,7 @@ def _precipitation(
     """Precipitation [kg m-2 day-1] and whether it falls, (day, cell) each.
 
     It falls where the Gaussian state exceeds a threshold, and grows with the excess to the power 1.5; the mean follows
-    climate, season, elevation (10 % for 100 m up to a ceiling: a usual orographic gradient is 5 to 20 %) and persistent
+    climate, season, elevation (6 % for 100 m up to a ceiling: usual orographic gradients are 5 to 20 %) and persistent
     anomalies of 100 days (wide and local) and 500 days.
     """
     height = np.minimum((land.elevation - climate.elevation_m) / 100.0, 12.0)

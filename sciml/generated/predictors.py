@@ -82,7 +82,8 @@ def draw_parameters(climate: Climate, land: Land, rng: np.random.Generator) -> t
         d=0.97 * one,
         alpha=np.clip(around(0.6, 0.2), 0.1, 1.0),
         beta=np.maximum(around(15.0, 0.4), 2.0),
-        g=around(3.0, 0.15) / (b.saturation_humidity(climate.temperature, 1e5) * (climate.dryness + 0.1)),
+        g=around(3.0, 0.15)
+        / (b.saturation_humidity(np.array(climate.temperature), np.array(1e5)) * (climate.dryness + 0.1)),
         e=around(1 / 60.0, 0.3),
         y_0=0.2 * saturation,
         h=around(0.3, 0.4),

@@ -86,11 +86,11 @@ def drainage(shape: tuple[int, int], land: np.ndarray, elevation: np.ndarray) ->
     height = np.full(rows * columns, np.nan)
     height[land] = elevation
     number = np.cumsum(land) - 1
-    start = [i for i in np.flatnonzero(land) if _is_mouth(int(i), land, height, rows, columns)]
+    start = [int(i) for i in np.flatnonzero(land) if _is_mouth(int(i), land, height, rows, columns)]
     start = start or [int(np.flatnonzero(land)[np.argmin(elevation)])]
     down = np.full(rows * columns, -1)
     seen = ~land
-    heap = []
+    heap: list[tuple[float, int]] = []
     for cell in start:
         seen[cell] = True
         heapq.heappush(heap, (height[cell], int(cell)))

@@ -6,6 +6,7 @@ integral of the squared Laplacian: the thin plate, the two-dimensional cubic spl
 (Tobler 1979, doi:10.1080/01621459.1979.10481647), on land alone. It knows no borders, so it has no jumps there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,7 +45,7 @@ class Conserving:
     """Area-conserving cubic interpolation, factorised once for a set of cells; call `interpolate`."""
 
     mean: csr_array  # (mascon, cell), rows sum to 1
-    _solve: object = field(repr=False)
+    _solve: Callable[[np.ndarray], np.ndarray] = field(repr=False)
 
     def interpolate(self, values: np.ndarray) -> np.ndarray:
         """values: (mascon, ...) [mm] -> (cell, ...) [mm], whose area-weighted land means are the values to 1e-4 mm.
