@@ -73,12 +73,6 @@ def scales(problem: Problem, keep: Mask) -> tuple[Array, Array]:
     return np.nanmean(values, axis=1), np.maximum(np.nanstd(values, axis=1), 1e-3)
 
 
-def record_weights(uncertainty: Array, scale: Array) -> Array:
-    """Weights 1 / (1 + (2 u / scale)^2), GRACE's error against half of the unit's own variability: (unit, month)."""
-    ratio = np.where(np.isfinite(uncertainty), uncertainty, 0.0) / (0.5 * scale[:, None])
-    return 1.0 / (1.0 + ratio**2)
-
-
 def net_states(
     problem: Problem,
     keep: Mask,
@@ -234,23 +228,29 @@ def group_scale(work: Regrouped, groups_that_train: Mask, keep: Mask) -> Array:
     return regroup.fit_scale(built.attributes, built.size, deviation, groups_that_train)
 
 
-def assemble_regroup(work: Regrouped, nets: Array, left_out: Array, centre: Array, count: int, seed: int) -> Prediction:
+def assemble_regroup(
+    work: Regrouped, nets: Array, left_out: Array, centre: Array, scale: Array, count: int, seed: int
+) -> Prediction:
     """Downscaled basins: observed group mean plus learned contrast.
 
     nets: (member, unit, month) [mm], trained on all groups; left_out: (group, month) [mm], each group by nets without
-    its neighbourhood; centre: (group, 3). NaN outside months with records. The error of the contrast is that
-    of the contrasts between neighbouring groups.
+    its neighbourhood; centre: (group, 3) unit vectors; scale: (unit,) from `group_scale`. Members return the group mean
+    too: their errors are contrasts, as wide as those between neighbouring groups, and a lone basin has none.
     """
-    problem, train = work.problem, work.problem.train
+    problem, train, grouping = work.problem, work.problem.train, work.grouping
     usable = np.isfinite(nets).all(axis=(0, 1)) & np.isfinite(left_out).all(axis=0)
-    months, kept = problem.months[usable], train[usable]
-    last = problem.months[train].max()
-    observed = problem.storage[work.is_group]
+    months, kept, last = problem.months[usable], train[usable], problem.months[train].max()
+    observed = problem.storage[work.is_group][:, usable]
+    pairs = regroup.neighbour_pairs(centre, work.area)
     outside = regroup.components(left_out[:, usable], months, kept, last)[:, :, kept]
-    shares = regroup.learn_shares(outside, observed[:, usable][:, kept], centre, work.area)
+    shares = regroup.learn_shares(outside, observed[:, kept], pairs)
+    relative = regroup.contrast_error(outside, observed[:, kept], shares, pairs, scale[work.is_group])
     basin_parts = regroup.components(nets.mean(axis=0)[~work.is_group][:, usable], months, kept, last)
-    point = np.full((int((~work.is_group).sum()), len(problem.months)), np.nan)
-    point[:, usable] = regroup.downscale(observed[:, usable], basin_parts, shares, work.grouping)
-    sigma = np.full(len(point), np.nan)
+    point = np.full((len(grouping.label), len(problem.months)), np.nan)
+    point[:, usable] = regroup.downscale(observed, basin_parts, shares, grouping)
+    own = grouping.weight[grouping.label, np.arange(len(point))]
+    sigma = (1 - own) * relative * scale[~work.is_group]
+    errors = calibration.members(np.zeros(point.shape), sigma, count, seed)
+    drawn = (point[:, None] + grouping.contrast(errors)).astype(np.float32)
     settings = {f"share_{name}": float(s) for name, s in zip(regroup.COMPONENTS, shares, strict=True)}
-    return Prediction(calibration.members(point, sigma, count, seed), point, sigma, settings)
+    return Prediction(drawn, point, sigma, {**settings, "relative_error": relative})

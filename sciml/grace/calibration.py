@@ -30,7 +30,7 @@ def recent_error(residual: Array, months: NDArray[np.datetime64], keep: Mask) ->
     return residual[:, near].mean(axis=1, keepdims=True)
 
 
-def error_scale(residual: Array, scale: Array, folds: Sequence[Mask], prior: float = 0.5) -> Array:
+def error_scale(residual: Array, scale: Array, folds: Sequence[Mask], prior: float = 2.0) -> Array:
     """Standard error of each unit's prediction, scaled so that 90 % intervals cover 90 % of blocks not used for it.
 
         s_u^2 = (v_u + prior m scale_u^2) / (1 + prior),   v_u the mean square residual, m the median of v_u / scale_u^2

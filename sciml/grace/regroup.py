@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from sciml.core.errors import InputError
 from sciml.grace.features import season
@@ -79,25 +80,40 @@ def components(predicted: Array, months: NDArray[np.datetime64], keep: Mask, las
     return parts - parts[:, :, keep].mean(axis=2, keepdims=True)
 
 
-def learn_shares(parts: Array, observed: Array, centre: Array, area: Array, neighbours: int = 3) -> Array:
-    """Shares s_c from the contrasts between neighbouring groups, least squares, held in [0, 1]: (component,).
-
-    Each group g and neighbour h form a region; the contrast of g to its mean is f (x_g - x_h), f the area share of h.
-    parts: (component, group, record) of predictions by models that did not see the group; observed: (group, record),
-    anomalies in training records; centre: (group, 3) unit vectors; area: (group,).
-    Pairs are weighted by the inverse variance of the observed contrast's group.
+def neighbour_pairs(centre: Array, area: Array, neighbours: int = 3) -> list[tuple[int, int, float]]:
+    """Each group g with its nearest groups h, and f, the area share of h: the contrast of g to the two's mean is
+    f (x_g - x_h). centre: (group, 3) unit vectors; area: (group,).
     """
     distance = np.linalg.norm(centre[:, None] - centre[None], axis=2)
+    nearest = [np.argsort(row, kind="stable")[1 : neighbours + 1] for row in distance]
+    return [(g, int(h), float(area[h] / (area[g] + area[h]))) for g, near in enumerate(nearest) for h in near]
+
+
+def learn_shares(parts: Array, observed: Array, pairs: list[tuple[int, int, float]]) -> Array:
+    """Shares s_c from the contrasts between neighbouring groups, least squares, held in [0, 1]: (component,).
+
+    parts: (component, group, record) of predictions by models that did not see the group; observed: (group, record),
+    anomalies in training records. Pairs count by the inverse variance of the first group.
+    """
     moment, response = np.zeros((len(parts), len(parts))), np.zeros(len(parts))
-    for g in range(len(observed)):
-        for h in np.argsort(distance[g], kind="stable")[1 : neighbours + 1]:
-            share = area[h] / (area[g] + area[h])
-            modelled = share * (parts[:, g] - parts[:, h])
-            contrast = share * (observed[g] - observed[h])
-            weight = 1.0 / max(float(observed[g].var()), 1e-9)
-            moment += weight * modelled @ modelled.T
-            response += weight * modelled @ contrast
+    for g, h, share in pairs:
+        modelled, contrast = share * (parts[:, g] - parts[:, h]), share * (observed[g] - observed[h])
+        weight = 1.0 / max(float(observed[g].var()), 1e-9)
+        moment += weight * modelled @ modelled.T
+        response += weight * modelled @ contrast
     return np.clip(np.linalg.solve(moment + 1e-9 * np.trace(moment) * np.eye(len(moment)), response), 0.0, 1.0)
+
+
+def contrast_error(
+    parts: Array, observed: Array, shares: Array, pairs: list[tuple[int, int, float]], scale: Array
+) -> float:
+    """Error of a contrast in units of f times the expected variability `scale` (group,), as wide as 90 % of errors ask.
+
+    Other arguments as in `learn_shares`.
+    """
+    modelled = np.tensordot(shares, parts, axes=1)
+    miss = [np.abs((modelled[g] - modelled[h]) - (observed[g] - observed[h])) / scale[g] for g, h, _ in pairs]
+    return float(np.quantile(np.concatenate(miss), 0.9) / norm.ppf(0.95))
 
 
 def downscale(group_mean: Array, parts: Array, shares: Array, grouping: Groups) -> Array:

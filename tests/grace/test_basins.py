@@ -113,8 +113,10 @@ def test_regrouping_never_reads_the_storage_of_basins_and_conserves_the_group() 
     assert np.isnan(work.problem.storage[~work.is_group]).all()
     nets = np.random.default_rng(1).normal(0, 30, (2, 9, len(MONTHS)))
     centre = np.eye(3)
-    out = basins.assemble_regroup(work, nets, nets[0, :3], centre, 15, 0)
+    out = basins.assemble_regroup(work, nets, nets[0, :3], centre, np.full(9, 20.0), 15, 0)
     np.testing.assert_allclose(work.grouping.mean(out.point), work.problem.storage[:3], atol=1e-6)
+    for member in out.members.swapaxes(0, 1):
+        np.testing.assert_allclose(work.grouping.mean(member), work.problem.storage[:3], atol=1e-3)
 
 
 def test_persistent_misses_are_half_carried_into_the_test_years() -> None:

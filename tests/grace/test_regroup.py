@@ -46,14 +46,16 @@ def test_planted_shares_are_found() -> None:
     centre = unit_vectors(rng.uniform(-60, 60, 30), rng.uniform(-180, 180, 30))
     parts = rng.normal(0, 20, (3, 30, 100))
     observed = np.tensordot([0.9, 0.5, 0.2], parts, axes=1) + rng.normal(0, 5, 100) + rng.normal(0, 2, (30, 100))
-    shares = regroup.learn_shares(parts, observed, centre, rng.uniform(1, 2, 30))
+    pairs = regroup.neighbour_pairs(centre, rng.uniform(1, 2, 30))
+    shares = regroup.learn_shares(parts, observed, pairs)
     np.testing.assert_allclose(shares, [0.9, 0.5, 0.2], atol=0.05)
 
 
 def test_uninformative_predictions_get_no_share() -> None:
     rng = np.random.default_rng(2)
     centre = unit_vectors(rng.uniform(-60, 60, 30), rng.uniform(-180, 180, 30))
-    shares = regroup.learn_shares(rng.normal(size=(3, 30, 200)), rng.normal(size=(30, 200)), centre, np.ones(30))
+    pairs = regroup.neighbour_pairs(centre, np.ones(30))
+    shares = regroup.learn_shares(rng.normal(size=(3, 30, 200)), rng.normal(size=(30, 200)), pairs)
     assert (shares < 0.1).all() and (shares >= 0).all()
 
 
