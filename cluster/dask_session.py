@@ -1,14 +1,14 @@
-"""Dask for whole-store steps: a client with a dashboard, and steps that write one new store each.
+"""Dask for whole-store steps: a scheduler with a dashboard, and steps that write one new store each.
 
-Locally it runs in this process; on a Ray cluster its workers live inside Ray actors, so that Ray owns the CPU count. It
-is closed before Ray stages begin; the two exchange Zarr URLs only.
+Locally it runs in this process; on a Ray cluster its workers live inside Ray actors, so that Ray owns the CPU count.
+The workers are gone before Ray stages begin, the dashboard stays to be looked at; the two exchange Zarr URLs only.
 """
 
 import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import xarray as xr
@@ -26,43 +26,78 @@ from sciml.core.urls import list_sizes, refused, remove
 
 _WHOLE = {"whole": 1}
 _DASHBOARD = "127.0.0.1:0"
+STARTING_S = 120
+
+
+class Dask:
+    """A scheduler with its dashboard from the first step of a job to the job's end; workers only while a step runs.
+
+    Use it as a context. The dashboard listens on this machine alone; its link is printed.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._stack = contextlib.ExitStack()
+        self._cluster: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cluster = None
+        self._stack.close()
+
+    @contextlib.contextmanager
+    def workers(self) -> Iterator[Any]:
+        """A client with workers behind it; Ray stages may begin when it is closed."""
+        from distributed import Client
+
+        if self._cluster is None:
+            self._cluster = self._start()
+        add = _workers_on_ray if self._on_ray else _worker_here
+        with add(self._cluster, self.config), Client(self._cluster) as client:
+            yield client
+
+    @property
+    def _on_ray(self) -> bool:
+        return self.config.executor == "ray" and attached(self.config)
+
+    def _start(self) -> Any:
+        import dask
+
+        dask.config.set({"logging.distributed": "error"})  # read once, when distributed is imported
+        settings = {
+            "distributed.admin.large-graph-warning-threshold": "64MB",
+            # Dask would print the address of the machine, on which nothing listens
+            "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
+        }
+        self._stack.enter_context(dask.config.set(settings))
+        cluster = self._stack.enter_context(_scheduler_for_ray() if self._on_ray else _scheduler_here(self.config))
+        print(f"Dask dashboard: {cluster.dashboard_link}", flush=True)
+        return cluster
+
+
+def _scheduler_here(config: Config) -> Any:
+    from distributed import LocalCluster
+
+    threads = 1 if config.executor == "serial" else config.workers or psutil.cpu_count(logical=False) or 1
+    return LocalCluster(
+        n_workers=0, threads_per_worker=threads, processes=False, dashboard_address=_DASHBOARD, silence_logs=40
+    )
 
 
 @contextlib.contextmanager
-def dask_session(config: Config) -> Iterator[Any]:
-    """A Dask client; its dashboard's link is printed and answers while the session lasts, on this machine alone."""
-    import dask
-
-    dask.config.set({"logging.distributed": "error"})  # read once, when distributed is imported
-    from distributed import Client, LocalCluster
-
-    settings = {
-        "distributed.admin.large-graph-warning-threshold": "64MB",
-        # Dask would print the address of the machine, on which nothing listens
-        "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
-    }
-    with dask.config.set(settings), contextlib.ExitStack() as stack:
-        if config.executor == "ray" and attached(config):
-            cluster = stack.enter_context(_workers_on_ray(config))
-        else:
-            threads = 1 if config.executor == "serial" else config.workers or psutil.cpu_count(logical=False) or 1
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=1,
-                    threads_per_worker=threads,
-                    processes=False,
-                    dashboard_address=_DASHBOARD,
-                    silence_logs=40,
-                )
-            )
-        client = stack.enter_context(Client(cluster))
-        print(f"Dask dashboard: {client.dashboard_link}", flush=True)
-        yield client
+def _worker_here(cluster: Any, _: Config) -> Iterator[None]:
+    cluster.scale(1)
+    cluster.wait_for_workers(1, timeout=STARTING_S)
+    try:
+        yield
+    finally:
+        cluster.scale(0)
 
 
-@contextlib.contextmanager
-def _workers_on_ray(config: Config) -> Iterator[Any]:
-    """A scheduler in this process and one worker in each of a few Ray actors, talking TLS with keys of this session.
+def _scheduler_for_ray() -> Any:
+    """A scheduler in this process that talks TLS with keys of this session.
 
     Whoever reaches a scheduler can run anything on its workers, so it must not answer strangers on the network.
     """
@@ -70,21 +105,28 @@ def _workers_on_ray(config: Config) -> Iterator[Any]:
     from distributed import Security, SpecCluster
     from distributed.scheduler import Scheduler
 
+    security = Security.temporary()
+    options = {"host": ray.util.get_node_ip_address(), "dashboard_address": _DASHBOARD, "security": security}
+    scheduler = {"cls": Scheduler, "options": options | {"protocol": "tls://"}}
+    return SpecCluster(workers={}, scheduler=scheduler, security=security, silence_logs=40)
+
+
+@contextlib.contextmanager
+def _workers_on_ray(cluster: Any, config: Config) -> Iterator[None]:
+    """One worker in each of a few Ray actors."""
+    import ray
+
     with ray_session(config) as resources:
-        security = Security.temporary()
-        options = {"host": ray.util.get_node_ip_address(), "dashboard_address": _DASHBOARD, "security": security}
-        scheduler = {"cls": Scheduler, "options": options | {"protocol": "tls://"}}
-        with SpecCluster(workers={}, scheduler=scheduler, security=security, silence_logs=40) as cluster:
-            one_thread = {"env_vars": {"OMP_NUM_THREADS": "1"}}
-            actor_class = ray.remote(num_cpus=1, max_restarts=-1, runtime_env=one_thread)(_DaskWorker)
-            workers = config.workers or max(1, int(resources.get("CPU", 1)))
-            actors = [actor_class.remote(cluster.scheduler_address, security) for _ in range(workers)]
-            try:
-                ray.get([actor.ready.remote() for actor in actors], timeout=120)
-                yield cluster
-            finally:
-                for actor in actors:
-                    ray.kill(actor)
+        one_thread = {"env_vars": {"OMP_NUM_THREADS": "1"}}
+        actor_class: Any = ray.remote(num_cpus=1, max_restarts=-1, runtime_env=one_thread)(_DaskWorker)
+        workers = config.workers or max(1, int(resources.get("CPU", 1)))
+        actors = [actor_class.remote(cluster.scheduler_address, cluster.security) for _ in range(workers)]
+        try:
+            ray.get([actor.ready.remote() for actor in actors], timeout=STARTING_S)
+            yield
+        finally:
+            for actor in actors:
+                ray.kill(actor)
 
 
 class _DaskWorker:
@@ -109,6 +151,7 @@ class _DaskWorker:
 
 def whole_store_step(
     run: Run,
+    dask: Dask,
     name: str,
     version: int,
     build: Callable[[], xr.Dataset],
@@ -118,7 +161,7 @@ def whole_store_step(
 ) -> StoreRef:
     """Write one dataset as a new store with one ledger entry; an unfinished one is rebuilt.
 
-    build: the lazy dataset; the Dask chunks of its variables become the objects of the store.
+    build: makes the lazy dataset; the Dask chunks of its variables become the objects of the store.
     """
     step_digest = digest([name, version, config, inputs])
     store = f"{name}-{step_digest[:12]}"
@@ -131,7 +174,7 @@ def whole_store_step(
     remove(url)
     dataset = build().drop_encoding()
     encoding = {str(n): _encoding(variable) for n, variable in dataset.data_vars.items()}
-    with refused(url, "write"):
+    with dask.workers(), refused(url, "write"):
         dataset.to_zarr(url, mode="w", zarr_format=3, consolidated=False, encoding=encoding, write_empty_chunks=True)
     ledger.write_manifest(_manifest(name, version, step_digest, config, inputs, dataset))
     keys = {key: size for key, size in list_sizes(url).items() if "/c/" in key}

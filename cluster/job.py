@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import xarray as xr
 
-from cluster.dask_session import dask_session, whole_store_step
+from cluster.dask_session import Dask, whole_store_step
 from cluster.executors import Executor
 from cluster.plan import PlanRow, plan_of, plan_text, planned_workers
 from cluster.ray_session import attached, executor_session
@@ -32,6 +32,7 @@ class Engine:
     config: Config
     run: Run
     executor: Executor
+    dask: Dask
 
     def stage(self, stage: Stage) -> StoreRef:
         """Finish a stage: see `cluster.stages.run_stage`."""
@@ -43,8 +44,7 @@ class Engine:
         """Finish a whole-store step on Dask: see `cluster.dask_session.whole_store_step`."""
         if attached(self.config):
             self.executor.release()  # its idle workers would keep the CPUs from Dask's
-        with dask_session(self.config):
-            return whole_store_step(self.run, name, version, build, config={}, inputs=inputs)
+        return whole_store_step(self.run, self.dask, name, version, build, config={}, inputs=inputs)
 
     def train(self, training: Training, **_: Any) -> list[str]:
         """Finish the members of a training: see `cluster.train.train`."""
@@ -105,8 +105,8 @@ def run_job(
             plan(config, planned)
             print(planned.text())
             return 0
-        with open_run(config) as run, executor_session(config) as executor:
-            print(job(config, Engine(config, run, executor)), flush=True)
+        with open_run(config) as run, executor_session(config) as executor, Dask(config) as dask:
+            print(job(config, Engine(config, run, executor, dask)), flush=True)
     except ScimlError as error:
         print(f"{config_class.pipeline}: {error}", file=sys.stderr, flush=True)
         return REFUSED

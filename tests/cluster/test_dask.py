@@ -12,7 +12,7 @@ import ray
 import xarray as xr
 
 from cluster.cli import main as sciml
-from cluster.dask_session import dask_session, whole_store_step
+from cluster.dask_session import Dask, whole_store_step
 from cluster.run import open_run
 from cluster.stages import StoreRef
 from sciml.data.stores import open_store
@@ -35,8 +35,8 @@ def climatology(url: object, built: list[int], chunks: dict[str, int] | None = N
         built.append(1)
         return monthly(chunks or {"time": 48, "lat": 3, "lon": 9}).chunk({"month": 12, "lat": 3, "lon": 9})
 
-    with open_run(config(url)) as run, dask_session(run.config):
-        return whole_store_step(run, "climatology", 1, build, config={"power": power}, inputs={})
+    with open_run(config(url)) as run, Dask(run.config) as dask:
+        return whole_store_step(run, dask, "climatology", 1, build, config={"power": power}, inputs={})
 
 
 def test_a_step_is_written_once_and_equals_numpy(tmp_path: Path) -> None:
@@ -83,10 +83,16 @@ def test_a_step_lives_on_s3(s3: str) -> None:
     assert sciml(["verify", s3]) == 0
 
 
-def test_the_dashboard_answers_while_the_session_lasts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with dask_session(config(tmp_path)) as client:
-        link = capsys.readouterr().out.removeprefix("Dask dashboard: ").strip()
-        assert link == client.dashboard_link and link.startswith("http://127.0.0.1:")
+def test_the_dashboard_answers_to_the_end_of_the_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Dask(config(tmp_path)) as dask:
+        assert capsys.readouterr().out == ""
+        for _ in range(2):
+            with dask.workers() as client:
+                assert da.ones(10, chunks=5).sum().compute() == 10
+                assert len(client.scheduler_info()["workers"]) == 1
+        (line,) = capsys.readouterr().out.splitlines()
+        link = line.removeprefix("Dask dashboard: ")
+        assert link.startswith("http://127.0.0.1:")
         assert urllib.request.urlopen(link, timeout=20).status == 200
     with pytest.raises(OSError):
         urllib.request.urlopen(link, timeout=5)
@@ -97,7 +103,8 @@ def test_on_a_cluster_the_workers_live_in_ray_actors(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")  # as the job manager sets it
     free = ray.available_resources().get("CPU", 0)
-    with dask_session(config(tmp_path, workers=2).model_copy(update={"executor": "ray"})) as client:
+    there = config(tmp_path, workers=2).model_copy(update={"executor": "ray"})
+    with Dask(there) as dask, dask.workers() as client:
         pids = client.run(os.getpid)
         assert len(set(pids.values())) == 2 and os.getpid() not in pids.values()
         total = da.from_array(VALUES, chunks=(12, 6, 9)).sum().compute()
