@@ -121,7 +121,7 @@ def fit_share(
     without = (product - sums[:, 0]) / (square - sums[:, 1])
     error = float(np.sqrt((len(sums) - 1) * without.var()))
     shrink = max(0.0, 1.0 - (2.0 * error / slope) ** 2) if slope > 0 else 0.0
-    share = min(max(0.0, shrink * slope), 1.0)
+    share = min(max(0.0, float(shrink * slope)), 1.0)
     # a contrast keeps most of the variance of an error that is new in each mascon
     noise = float((np.nan_to_num(uncertainty[:, use]) ** 2).mean()) * 0.5
     left = max(float(((r - share * q) ** 2).mean()) - noise, 0.1 * float((r**2).mean()))
