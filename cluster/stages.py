@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cluster.executors import Executor, Outcome
 from cluster.ledger import Entry, Ledger, item_key, seconds_of
@@ -128,9 +129,10 @@ class StageWorker:
 
 
 class _OneThread:
-    """Reductions split over threads differ in their last bits; one thread gives one answer on one machine type."""
+    """Sums split over threads differ in their last bits; one thread of torch and of BLAS gives one answer everywhere."""
 
     def __enter__(self) -> None:
+        self.blas = threadpool_limits(limits=1)
         self.torch = sys.modules.get("torch")
         if self.torch:
             self.threads = self.torch.get_num_threads()
@@ -139,6 +141,7 @@ class _OneThread:
     def __exit__(self, *_: object) -> None:
         if self.torch:
             self.torch.set_num_threads(self.threads)
+        self.blas.restore_original_limits()
 
 
 def _written(store_url: str, keys: Sequence[str]) -> dict[str, int]:

@@ -29,9 +29,11 @@ WINDOW_BYTES = 100e6  # of members that one item of the downscaling holds
 
 @dataclass(frozen=True)
 class Outcome:
-    """Stores of one target: model -> downscaled members, and the map of the best model."""
+    """Stores of one target by model: predictions, shares, downscaled members."""
 
     problem: Problem
+    predicted: Mapping[str, StoreRef]
+    shares: Mapping[str, StoreRef]
     downscaled: Mapping[str, StoreRef]
 
 
@@ -59,7 +61,8 @@ def plan(config: GraceConfig, planned: Plan) -> None:
 def _world(config: GraceConfig, engine: Engine | Plan, case: str) -> World:
     if config.source == "gridded":
         return _files(config, engine)
-    earth = EarthConfig(seed=config.seed, tiles=config.tiles, variant=case)
+    size = config.result_fields("seed", "tiles", "mascon_rows", "mascon_columns")
+    earth = EarthConfig(**size, variant=case)
     records = generated.records(earth)
     windows = earth_store.all_windows(earth, records)
     template = earth_store.template(earth, records, windows)
@@ -69,8 +72,8 @@ def _world(config: GraceConfig, engine: Engine | Plan, case: str) -> World:
         earth_store.tiles(earth),
         template,
         earth_store.Simulate(earth, records, windows),
-        config=config.result_fields("seed", "tiles") | {"variant": case},
-        seconds=25.0,
+        config=size | {"variant": case},
+        seconds=8.0,
         memory_bytes=5 * template.nbytes() // earth.tiles,
     )
     ref = engine.stage(stage)
@@ -170,6 +173,7 @@ def _downscale(config: GraceConfig, problem: Problem, engine: Engine | Plan, dig
     found = {
         "cubic_conserved": _members(problem, engine, "cubic_conserved", name, config.members, inputs, fields, "", "")
     }
+    predictions, shares = {}, {}
     for model in config.models:
         own = fields | {"model": model} | config.result_fields(*MODEL_FIELDS[model])
         members, function = _model(config, problem, engine, model, name, inputs, own)
@@ -190,9 +194,10 @@ def _downscale(config: GraceConfig, problem: Problem, engine: Engine | Plan, dig
         share = engine.stage(
             Stage(f"share_{model}_{name}", 1, [steps.Whole()], template, learn, own, inputs, seconds=2.0)
         )
+        predictions[model], shares[model] = predicted, share
         urls = (predicted.url, share.url)
         found[model] = _members(problem, engine, model, name, members, inputs, own, *urls)
-    return Outcome(problem, found)
+    return Outcome(problem, predictions, shares, found)
 
 
 MODEL_FIELDS = {"lstm": ("members", "lags"), "global_lstm": ("global_members",), "ridge": ("members",)}

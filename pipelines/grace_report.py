@@ -10,25 +10,26 @@ from cluster.job import Engine
 from cluster.stages import Stage
 from sciml.core.urls import join
 from sciml.data.stores import open_store
-from sciml.grace import figures, product
+from sciml.grace import baselines, calibration, figures, product
 from sciml.grace.config import GraceConfig
 from sciml.grace.interpolation import bilinear, cubic
 from sciml.grace.steps import centres
 from sciml.metrics.seasonal import climatology
-from sciml.metrics.table import score_pooled, summarise_all
+from sciml.metrics.table import score_pooled, score_units, summarise_all
 from sciml.report.maps import Cells
 from sciml.report.page import Illustration, Page, provenance, write_page
 from sciml.report.results import write_metrics, write_scores
 
 MAP_ROWS = 24
+MEMBERS = 20  # of a point prediction with a calibrated error
 
 
 def gridded(config: GraceConfig, engine: Engine, outcomes: Mapping[str, Any]) -> str:
     """Score every model at the scale of cells, write scores, map, page and metrics; returns the page's URL."""
     frames, sections = [], []
     for experiment, outcome in outcomes.items():
-        if outcome.problem.truth_url:
-            frames.append(_score(experiment, outcome))
+        score = _score_cells if outcome.problem.truth_url else _score_mascons
+        frames.append(score(experiment, outcome))
     table = pd.concat(frames, ignore_index=True)
     write_scores(engine.run.url, table)
     scores = summarise_all(table, baselines=figures.BASELINES)
@@ -38,9 +39,10 @@ def gridded(config: GraceConfig, engine: Engine, outcomes: Mapping[str, Any]) ->
         product.write_netcdf(mapped.url, join(engine.run.url, f"{experiment}.nc"))
         rows = table[table["experiment"] == experiment]
         illustrations = _illustrations(experiment, outcome, best, rows)
+        reference = "cubic_conserved" if outcome.problem.truth_url else "climatology_trend"
         sections.append(
             figures.comparison_section(
-                experiment, rows, scores[experiment], reference="cubic_conserved", illustrations=illustrations
+                experiment, rows, scores[experiment], reference=reference, illustrations=illustrations
             )
         )
     facts = _facts(config, engine, next(iter(outcomes.values())).problem)
@@ -50,7 +52,7 @@ def gridded(config: GraceConfig, engine: Engine, outcomes: Mapping[str, Any]) ->
     return report
 
 
-def _score(experiment: str, outcome: Any) -> pd.DataFrame:
+def _score_cells(experiment: str, outcome: Any) -> pd.DataFrame:
     """Cells against planted truth in the test windows, one row a mascon."""
     problem = outcome.problem
     cells, truth, tested = problem.layout.cells, problem.truth(), problem.tested
@@ -71,6 +73,39 @@ def _score(experiment: str, outcome: Any) -> pd.DataFrame:
         [
             score_pooled(truth[:, tested], members, times[tested], model=name, **options)
             for name, members in predictions.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def _score_mascons(experiment: str, outcome: Any) -> pd.DataFrame:
+    """Mascons against GRACE in the test windows: what is said of the mean where nobody knows the cells."""
+    problem = outcome.problem
+    observed, months, trained, tested = problem.anomaly(), problem.windows.month, problem.trained, problem.tested
+    points = {name: open_store(ref.url)["coarse"].values.mean(axis=1) for name, ref in outcome.predicted.items()}
+    sigma = {name: open_store(ref.url)["gap_sigma"].values[0] for name, ref in outcome.shares.items()}
+    folds = [valid for _, valid in problem.year_folds()]
+    for name, fit in (("climatology_trend", baselines.climatology_trend), ("last_year", baselines.last_year)):
+        apart = np.full(observed.shape, np.nan)
+        for valid in folds:
+            apart[:, valid] = fit(observed, months, trained & ~valid)[:, valid]
+        points[name] = fit(observed, months, trained)
+        sigma[name] = np.sqrt(np.nanmean(np.where(trained, apart - observed, np.nan) ** 2, axis=1))
+    reached = tested & np.all([np.isfinite(point).all(axis=0) for point in points.values()], axis=0)
+    times = problem.windows.middle
+    cycle = climatology(observed[:, trained], times[trained])
+    return pd.concat(
+        [
+            score_units(
+                observed[:, reached],
+                calibration.members(point[:, reached], sigma[name], MEMBERS, problem.seed),
+                times[reached],
+                climatology=cycle,
+                experiment=experiment,
+                model=name,
+                uncertainty=problem.series(problem.uncertainty)[:, reached],
+            )
+            for name, point in points.items()
         ],
         ignore_index=True,
     )
@@ -97,7 +132,7 @@ def _illustrations(experiment: str, outcome: Any, model: str, rows: pd.DataFrame
     cells = Cells(land.latitude, land.longitude, 0.5, borders=land.parent)
     month = int(np.flatnonzero(problem.tested)[np.argmax(np.abs(problem.anomaly()[:, problem.tested]).mean(axis=0))])
     ours, interpolated = (open_store(outcome.downscaled[name].url) for name in (model, "cubic_conserved"))
-    truth = problem.truth()
+    truth = problem.truth()[:, month] if problem.truth_url else None
     sigma = ours["twsa_sigma"].values
     mean, members = ours["twsa"].values, ours["twsa_member"].values
     basins = [0, land.mascons // 2]
@@ -110,11 +145,16 @@ def _illustrations(experiment: str, outcome: Any, model: str, rows: pd.DataFrame
             mascon=problem.anomaly()[land.parent, month],
             interpolated=interpolated["twsa"].values[:, month],
             downscaled=mean[:, month],
-            truth=truth[:, month],
+            truth=truth,
             name=f"maps-{label}",
         ),
         figures.skill_maps(
-            cells, land.parent, rows, model=model, baseline="cubic_conserved", name=f"skill-maps-{label}"
+            cells,
+            land.parent,
+            rows,
+            model=model,
+            baseline="cubic_conserved" if problem.truth_url else "climatology_trend",
+            name=f"skill-maps-{label}",
         ),
         figures.uncertainty_maps(
             cells,

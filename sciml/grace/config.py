@@ -53,6 +53,8 @@ class GraceConfig(Config):
     folds: int = Field(4, ge=2, description="blocks of training years for cross-validation")
 
     tiles: int = Field(2, ge=1, description="regions of the generated Earth, about 12 mascons each")
+    mascon_rows: int = Field(3, ge=2, description="mascons of a region from south to north")
+    mascon_columns: int = Field(4, ge=2, description="mascons of a region from west to east")
     case: tuple[Literal["different", "identical", "uninformative"], ...] = Field(
         ("different",), description="predictors of the generated Earth"
     )

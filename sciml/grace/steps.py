@@ -193,7 +193,7 @@ class LearnShare:
         slots = [_member_mean(store, block, trained) for block in problem.layout.blocks]
         fine = np.concatenate(slots)[problem.layout.real]
         known = np.isfinite(fine).all(axis=0)
-        detail = detail_sigma(fine[:, known], share, cells, cells.operator())
+        detail = detail_sigma(fine[:, known], share, cells, cells.operator(), observed)
         found = {"share": share.share, "standard_error": share.standard_error, "unexplained": share.unexplained}
         return {name: np.array([value]) for name, value in found.items()} | {
             "gap_sigma": gap_sigma(apart, observed, uncertainty)[None],
