@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from cluster.cli import main as sciml
 from cluster.executors import RayExecutor, SerialExecutor
@@ -146,6 +147,18 @@ def test_a_lock_left_by_a_dead_driver_is_taken_over(tmp_path: Path) -> None:
     with open_run(config(tmp_path)):
         pass
     assert not tmp_path.joinpath("driver.json").exists()
+
+
+def test_an_item_has_one_thread_of_each_kind(tmp_path: Path) -> None:
+    def threads(item: Block) -> dict[str, np.ndarray]:
+        import torch
+
+        most = max([torch.get_num_threads(), *(pool["num_threads"] for pool in threadpoolctl.threadpool_info())])
+        return {"storage": np.full((2, 3), most)}
+
+    with threadpoolctl.threadpool_limits(2):
+        assert (finish(tmp_path, function=threads) == 1).all()
+        assert max(pool["num_threads"] for pool in threadpoolctl.threadpool_info()) == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
