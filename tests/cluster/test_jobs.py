@@ -126,7 +126,8 @@ def read_until(process: subprocess.Popen[str], pattern: str) -> tuple[re.Match[s
 def test_the_main_job_submitted_and_watched(head: Head, tmp_path: Path) -> None:
     """The command of the README, smaller; both dashboards answer while it runs."""
     run = tmp_path / "run"
-    small = ("--models", "ridge", "--experiment", "synthetic_t1", "--tiles", "1")
+    small = ["--models", "ridge", "--experiment", "synthetic_t1", "--tiles", "1"]
+    small += ["--mascon-rows", "2", "--mascon-columns", "3"]
     job = head.submit("python", "pipelines/grace_downscale.py", "--run-dir", run, *small)
     link, _ = read_until(job, r"Dask dashboard: (http://127\.0\.0\.1:\d+/status)")
     assert urllib.request.urlopen(link[1], timeout=20).status == 200

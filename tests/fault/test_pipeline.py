@@ -12,18 +12,8 @@ from pipelines.grace_downscale import main
 from sciml.core.urls import join, list_sizes, read_bytes
 from tests.fault.tools import finished_items, start, wait_for
 
-SMALL = (
-    "--executor",
-    "serial",
-    "--experiment",
-    "synthetic_t1",
-    "--models",
-    "lstm,ridge",
-    "--tiles",
-    "1",
-    "--members",
-    "2",
-)
+SIZE = ["--tiles", "1", "--mascon-rows", "2", "--mascon-columns", "3", "--members", "2", "--mascons-per-item", "2"]
+SMALL = ["--executor", "serial", "--experiment", "synthetic_t1", "--models", "lstm,ridge", *SIZE]
 
 
 def test_the_main_job_survives_kill_and_ends_with_the_same_bits(
