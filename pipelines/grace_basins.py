@@ -1,1 +1,140 @@
-"""The basin part of `grace_downscale`."""
+"""The basin part of `grace_downscale`: per-basin ensembles and a global net; years, regions, groups left out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cluster.job import Engine, Plan
+from cluster.stages import Stage, StoreRef
+from cluster.train import Training
+from pipelines import grace_report
+from sciml.core.digest import digest, fingerprint
+from sciml.data.splits import Period
+from sciml.grace import basin_models, basin_nets, ingest
+from sciml.grace.basin_models import Assemble, BasinBlock, BasinLstm, Whole
+from sciml.grace.basin_nets import Net, NetItem, PredictNets, Prepared, Setup, TrainNets
+from sciml.grace.basin_table import BasinSource
+from sciml.grace.config import GraceConfig
+
+BASINS_PER_ITEM = 16
+SECONDS_PER_NET = 12.0  # measured on one core with 164 basins
+
+
+def job(config: GraceConfig, engine: Engine) -> str:
+    """All stages, scores, report."""
+    setup, experiments, mascons = _stages(config, engine)
+    return grace_report.basins(config, engine, setup, experiments, mascons)
+
+
+def plan(config: GraceConfig, planned: Plan) -> None:
+    """Everything but the scores, which take seconds."""
+    _stages(config, planned)
+
+
+def _stages(
+    config: GraceConfig, engine: Engine | Plan
+) -> tuple[Setup, dict[str, tuple[tuple[str, ...], StoreRef]], StoreRef | None]:
+    source = BasinSource(
+        config.twsa, config.twsa_variable, config.predictor_family, config.real_months, config.basin_mask
+    )
+    train, test = (
+        Period(first, str(np.datetime64(last, "M") + 1))
+        for first, last in ((config.train_first, config.train_last), (config.test_first, config.test_last))
+    )
+    setup = Setup(source, train, test, config.groups, config.seed)
+    ready = setup.prepare()
+    for note in ready.table.attrs.get("notes", []):
+        print(note, flush=True)
+    files = {"twsa": config.twsa, "real_months": config.real_months, "mask": config.basin_mask}
+    inputs = {name: fingerprint(url) for name, url in files.items() if url}
+    fields = config.result_fields(
+        "seed", "twsa_variable", "predictor_family", "groups", "train_first", "train_last", "test_first", "test_last"
+    )
+    urls = _models(config, engine, setup, ready, fields, inputs)
+    experiments = {}
+    for name in _experiments(config, ready):
+        models = basin_models.models_of(name, config.models)
+        units = len(ready.placed) if name == "regroup" else len(ready.data.names)
+        stage = Stage(
+            f"members_{name}",
+            1,
+            [Whole(number) for number in range(len(models))],
+            basin_models.members_template(models, units, ready.data.months),
+            Assemble(setup, name, models, {key: ref.url for key, ref in urls.items()}),
+            config=fields | {"models": models},
+            inputs=inputs | {key: ref.digest for key, ref in urls.items()},
+            seconds=5.0,
+        )
+        experiments[name] = (models, engine.stage(stage))
+    return setup, experiments, _mascons(config, engine)
+
+
+def _experiments(config: GraceConfig, ready: Prepared) -> list[str]:
+    found = []
+    if "basins" in config.experiments:
+        found.append("basins")
+        if len(ready.regions):
+            found.append("basins_region_out")
+    if "regroup" in config.experiments:
+        found.append("regroup")
+    return found
+
+
+def _models(
+    config: GraceConfig,
+    engine: Engine | Plan,
+    setup: Setup,
+    ready: Prepared,
+    fields: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+) -> dict[str, StoreRef]:
+    """Stores of per-basin ensembles and of every network's predictions."""
+    months, found = ready.data.months, {}
+    experiments = _experiments(config, ready)
+    if "lstm" in config.models and "basins" in experiments:
+        count = len(ready.data.names)
+        items = [BasinBlock(k, min(k + BASINS_PER_ITEM, count)) for k in range(0, count, BASINS_PER_ITEM)]
+        template = basin_models.local_template(count, config.members, months, BASINS_PER_ITEM)
+        function = BasinLstm(setup, config.members, config.lags)
+        own = dict(fields) | config.result_fields("members", "lags")
+        found["lstm"] = engine.stage(Stage("basin_lstm", 1, items, template, function, own, inputs, seconds=5.0))
+    if "global_lstm" not in config.models:
+        return found
+    wanted: dict[str, tuple[list[Net], int]] = {}
+    if "basins" in experiments:
+        wanted["basin_nets"] = (basin_nets.basin_nets(config.global_members), len(ready.data.names))
+    if "basins_region_out" in experiments:
+        wanted["region_nets"] = (basin_nets.region_nets(len(ready.regions)), len(ready.data.names))
+    if "regroup" in experiments and ready.grouped is not None:
+        nets = basin_nets.group_nets(config.global_members, int(ready.group_region.max()) + 1)
+        wanted["group_nets"] = (nets, len(ready.grouped.is_group))
+    for name, (nets, units) in wanted.items():
+        own = dict(fields) | {"nets": [[n.kind, n.fold, n.member, n.half] for n in nets]}
+        training = Training(name, digest([own, inputs]), TrainNets(setup, tuple(nets)), members=len(nets))
+        checkpoints = engine.train(training, seconds=SECONDS_PER_NET, memory_bytes=int(3e8))
+        function = PredictNets(setup, tuple(nets), tuple(checkpoints))
+        items = [NetItem(number, number + 1) for number in range(len(nets))]
+        template = basin_nets.net_template(nets, units, months)
+        found[name] = engine.stage(Stage(f"predicted_{name}", 1, items, template, function, own, inputs, seconds=5.0))
+    return found
+
+
+def _mascons(config: GraceConfig, engine: Engine | Plan) -> StoreRef | None:
+    """All land mascons of a gridded file beside the basins: trend and amplitude maps, and a ceiling."""
+    if not config.mascons:
+        return None
+    mascons = ingest.read_mascons(config.mascons)
+    size = ingest.MASCONS_PER_ITEM
+    stage = Stage(
+        "mascons",
+        1,
+        ingest.blocks(mascons.sizes["mascon"], size),
+        ingest.template(mascons, size),
+        ingest.Ingest(config.mascons),
+        config={},
+        inputs={"mascons": fingerprint(config.mascons)},
+        seconds=1.0,
+        memory_bytes=5 * mascons["twsa"].nbytes,
+    )
+    return engine.stage(stage)

@@ -23,7 +23,6 @@ from sciml.grace.local_lstm import LocalLSTMConfig
 from sciml.grace.steps import Problem
 from sciml.grace.world import Target, World, covered_windows, open_daily, records_of
 
-MASCONS_PER_INGEST = 512
 WINDOW_BYTES = 100e6  # of members that one item of the downscaling holds
 
 
@@ -91,8 +90,8 @@ def _files(config: GraceConfig, engine: Engine | Plan) -> World:
         Stage(
             "mascons",
             1,
-            ingest.blocks(mascons.sizes["mascon"], MASCONS_PER_INGEST),
-            ingest.template(mascons, MASCONS_PER_INGEST),
+            ingest.blocks(mascons.sizes["mascon"], ingest.MASCONS_PER_ITEM),
+            ingest.template(mascons, ingest.MASCONS_PER_ITEM),
             ingest.Ingest(config.twsa),
             config={},
             inputs=inputs,

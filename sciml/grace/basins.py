@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from sciml.core.errors import InputError
 from sciml.data.splits import year_folds
@@ -176,15 +177,80 @@ def assemble_basins(
     return calibrated(problem, point, blend(net_out_of_half, left_out(halves)), halves, count, seed, **settings)
 
 
-def assemble_region_out(nets: Array, deviation: Array, relative_error: float, count: int, seed: int) -> Prediction:
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Predictions of years, and mostly places, that the networks never saw.
+
+    predicted: (unit, month) in the unit's measure; kept: (month,) bool, training months that the networks did see;
+    valid: (month,) bool, those they did not; use: (unit,) bool, units that they did not see.
+    """
+
+    predicted: Array
+    kept: Mask
+    valid: Mask
+    use: Mask
+
+
+def left_out_components(left: LeftOut, observed: Array, months: NDArray[np.datetime64]) -> tuple[Array, Array]:
+    """What was predicted of unseen years, by component, and what was observed: anomalies to the years that were seen.
+
+    observed: (unit, month), NaN without a record. Returns (component, unit, record) and (unit, record). An offset
+    between seen and unseen years stays in, as it does between training and test.
+    """
+    known = np.isfinite(left.predicted).all(axis=0)
+    last = months[left.kept].max()
+    parts = regroup.components(left.predicted[:, known], months[known], left.kept[known], last)
+    level = np.nanmean(np.where(left.kept, observed, np.nan), axis=1, keepdims=True)
+    return parts[:, :, left.valid[known]], (observed - level)[:, left.valid]
+
+
+def component_shares(parts: Array, observed: Array) -> Array:
+    """Least squares of observed on predicted components, held in [0, 1]: (component,), over the records known."""
+    flat, target = parts.reshape(len(parts), -1), observed.ravel()
+    known = np.isfinite(target) & np.isfinite(flat).all(axis=0)
+    return np.clip(nnls(flat[:, known].T, target[known])[0], 0.0, 1.0)
+
+
+def assemble_region_out(
+    problem: Problem,
+    nets: Array,
+    regions: Sequence[tuple[Mask, Mask]],
+    left: Sequence[LeftOut],
+    count: int,
+    seed: int,
+) -> Prediction:
     """`basins_region_out`: nets that never saw the region, scaled by the unit's own training-year deviation alone.
 
-    nets: (member, unit, month) in units of the deviation; deviation: (unit,) [mm]; relative_error: the error of other
-    regions and other years in units of their deviation (`relative_error`).
+    nets: (member, unit, month) in units of the deviation, each region by nets without it; regions: (train, valid) masks
+    (unit,); left: for each region, what nets without it and without half of the years say, in units of the deviation.
+    How much of season, fast and slow to believe is learned for each region from the others, in years left out; so is
+    the error.
     """
-    point = nets.mean(axis=0) * deviation[:, None]
-    sigma = relative_error * deviation
-    return Prediction(calibration.members(point, sigma, count, seed), point, sigma, {"relative_error": relative_error})
+    level, deviation = scales(problem, problem.train)
+    months, known = problem.months, np.isfinite(nets).all(axis=(0, 1))
+    parts = regroup.components(
+        nets.mean(axis=0)[:, known], months[known], problem.train[known], months[problem.train].max()
+    )
+    standard = (problem.storage - level[:, None]) / deviation[:, None]
+    pairs = [left_out_components(one, standard, months) for one in left]
+    point = np.full(problem.storage.shape, np.nan)
+    errors = []
+    shares = np.zeros((len(regions), len(parts)))
+    for number, (train, valid) in enumerate(regions):
+        chosen = [(p[:, one.use & train], o[one.use & train]) for one, (p, o) in zip(left, pairs, strict=True)]
+        flat = [np.concatenate([p.reshape(len(parts), -1) for p, _ in chosen], axis=1)]
+        shares[number] = component_shares(flat[0], np.concatenate([o.ravel() for _, o in chosen]))
+        point[np.ix_(valid, known)] = np.tensordot(shares[number], parts[:, valid], axes=1)
+        own, (predicted, observed) = left[number], pairs[number]
+        errors.append((np.tensordot(shares[number], predicted[:, own.use], axes=1) - observed[own.use]).ravel())
+    residual = np.concatenate(errors)
+    relative = relative_error(residual, np.zeros(len(residual)))
+    sigma = relative * deviation
+    settings = {f"share_{name}": float(s) for name, s in zip(regroup.COMPONENTS, shares.mean(axis=0), strict=True)}
+    storage = level[:, None] + point * deviation[:, None]
+    return Prediction(
+        calibration.members(storage, sigma, count, seed), storage, sigma, {**settings, "relative_error": relative}
+    )
 
 
 def relative_error(predicted: Array, observed: Array, level: float = 0.9) -> float:
@@ -229,25 +295,27 @@ def group_scale(work: Regrouped, groups_that_train: Mask, keep: Mask) -> Array:
 
 
 def assemble_regroup(
-    work: Regrouped, nets: Array, left_out: Array, centre: Array, scale: Array, count: int, seed: int
+    work: Regrouped, nets: Array, left: Sequence[LeftOut], centre: Array, scale: Array, count: int, seed: int
 ) -> Prediction:
     """Downscaled basins: observed group mean plus learned contrast.
 
-    nets: (member, unit, month) [mm], trained on all groups; left_out: (group, month) [mm], each group by nets without
-    its neighbourhood; centre: (group, 3) unit vectors; scale: (unit,) from `group_scale`. Members return the group mean
-    too: their errors are contrasts, as wide as those between neighbouring groups, and a lone basin has none.
+    nets: (member, unit, month) [mm], trained on all groups; left: for each half of the years, what nets say of groups
+    whose neighbourhood and years they never saw [mm]; centre: (group, 3) unit vectors; scale: (unit,) from
+    `group_scale`. Members return the group mean too: their errors are contrasts, as wide as those between neighbouring
+    groups, and a lone basin has none.
     """
     problem, train, grouping = work.problem, work.problem.train, work.grouping
-    usable = np.isfinite(nets).all(axis=(0, 1)) & np.isfinite(left_out).all(axis=0)
-    months, kept, last = problem.months[usable], train[usable], problem.months[train].max()
-    observed = problem.storage[work.is_group][:, usable]
+    usable = np.isfinite(nets).all(axis=(0, 1))
+    months, last = problem.months[usable], problem.months[train].max()
+    groups = problem.storage[work.is_group]
     pairs = regroup.neighbour_pairs(centre, work.area)
-    outside = regroup.components(left_out[:, usable], months, kept, last)[:, :, kept]
-    shares = regroup.learn_shares(outside, observed[:, kept], pairs)
-    relative = regroup.contrast_error(outside, observed[:, kept], shares, pairs, scale[work.is_group])
-    basin_parts = regroup.components(nets.mean(axis=0)[~work.is_group][:, usable], months, kept, last)
+    seen = [left_out_components(one, groups, problem.months) for one in left]
+    outside, observed = (np.concatenate(values, axis=-1) for values in zip(*seen, strict=True))
+    shares = regroup.learn_shares(outside, observed, pairs)
+    relative = regroup.contrast_error(outside, observed, shares, pairs, scale[work.is_group])
+    basin_parts = regroup.components(nets.mean(axis=0)[~work.is_group][:, usable], months, train[usable], last)
     point = np.full((len(grouping.label), len(problem.months)), np.nan)
-    point[:, usable] = regroup.downscale(observed, basin_parts, shares, grouping)
+    point[:, usable] = regroup.downscale(groups[:, usable], basin_parts, shares, grouping)
     own = grouping.weight[grouping.label, np.arange(len(point))]
     sigma = (1 - own) * relative * scale[~work.is_group]
     errors = calibration.members(np.zeros(point.shape), sigma, count, seed)

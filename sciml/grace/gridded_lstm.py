@@ -12,7 +12,7 @@ from sciml.grace import memory
 from sciml.grace.global_lstm import GlobalTraining, huber, new_model, window_samples
 from sciml.grace.lags import month_position
 from sciml.grace.layout import Block
-from sciml.grace.steps import FOLD_MEMBERS, Problem
+from sciml.grace.steps import Problem
 from sciml.nn.checkpoint import load_checkpoint
 from sciml.nn.lstm import GlobalLSTM, GlobalLSTMConfig
 from sciml.nn.training import TrainingConfig, fit, single_thread
@@ -47,12 +47,12 @@ class TrainGlobal:
 
     @property
     def total(self) -> int:
-        """Networks in all: the shipped members, then a few for each fold."""
-        return self.members + self.problem.folds * FOLD_MEMBERS
+        """Networks in all: the shipped members, then one for each fold."""
+        return self.members + self.problem.folds
 
     def __call__(self, config: Mapping[str, Any], member: int, place: Any) -> dict[str, Any]:
         problem = self.problem
-        use = problem.trained if member < self.members else self._fold((member - self.members) // FOLD_MEMBERS)
+        use = problem.trained if member < self.members else self._fold(member - self.members)
         monthly, recorded = problem.predictors(problem.coarse_url)
         series, served = memory.record_series(
             memory.in_millimetres(monthly, problem.names),
@@ -99,8 +99,8 @@ class PredictGlobal:
         found[local] = self._predict(fine[0][local], fine[1][local], shipped)
         apart = np.full((item.mascon_stop - item.mascon_start, len(problem.windows)), np.nan, np.float32)
         for number, (_, valid) in enumerate(problem.year_folds()):
-            first = self.members + number * FOLD_MEMBERS
-            apart[:, valid] = self._predict(*coarse, self.checkpoints[first : first + FOLD_MEMBERS])[..., valid].mean(1)
+            left_out = self.checkpoints[self.members + number]
+            apart[:, valid] = self._predict(*coarse, [left_out])[:, 0, valid]
         return {"coarse": self._predict(*coarse, shipped), "fine": found, "out_of_fold": apart}
 
     def _predict(self, monthly: np.ndarray, recorded: np.ndarray, checkpoints: Sequence[str]) -> np.ndarray:

@@ -11,6 +11,7 @@ from sciml.data.stores import Template, Variable
 from sciml.metrics.seasonal import cycle
 
 SERIES = ("mascon", "record")
+MASCONS_PER_ITEM = 512
 
 
 @functools.lru_cache(maxsize=2)

@@ -8,7 +8,7 @@ import torch
 
 from sciml.data.splits import region_folds, separation_km
 from sciml.grace import basins, calibration
-from sciml.grace.basins import Problem
+from sciml.grace.basins import LeftOut, Problem
 from sciml.grace.global_lstm import GlobalTraining
 from sciml.nn.lstm import GlobalLSTMConfig
 from sciml.nn.training import TrainingConfig
@@ -96,11 +96,36 @@ def test_region_folds_leave_out_nested_and_near_basins() -> None:
         assert (separation[np.ix_(fold.train, fold.valid)] > 500).all()
 
 
-def test_region_out_uses_the_deviation_of_the_unit_and_nothing_else() -> None:
-    nets = np.random.default_rng(0).normal(size=(3, 6, 20))
-    out = basins.assemble_region_out(nets, np.arange(1.0, 7.0), 0.5, 12, 0)
-    np.testing.assert_allclose(out.point, nets.mean(axis=0) * np.arange(1.0, 7.0)[:, None])
-    np.testing.assert_allclose(out.sigma, 0.5 * np.arange(1.0, 7.0))
+def left_out(predicted: np.ndarray, use: np.ndarray) -> list[LeftOut]:
+    """Predictions of each half of the training years by what saw the other."""
+    return [LeftOut(predicted, TRAIN & ~half, half, use) for half in basins.folds(MONTHS, TRAIN, 2)]
+
+
+def region_out(work: Problem, nets: np.ndarray) -> basins.Prediction:
+    regions = [(np.arange(6) >= 3, np.arange(6) < 3), (np.arange(6) < 3, np.arange(6) >= 3)]
+    left = [
+        LeftOut(nets[0], one.kept, one.valid, valid)
+        for one, (_, valid) in zip(left_out(nets[0], ALL), regions, strict=True)
+    ]
+    return basins.assemble_region_out(work, nets, regions, left, 12, 0)
+
+
+def test_region_out_is_scaled_by_the_deviation_of_the_unit_and_nothing_else_of_it() -> None:
+    work, nets = problem(), np.random.default_rng(0).normal(size=(3, 6, len(MONTHS)))
+    plain = region_out(work, nets)
+    taller = np.array([1.0, 1, 1, 5, 1, 1])[:, None]
+    scaled = region_out(replace(work, storage=work.storage * taller), nets)
+    np.testing.assert_allclose(scaled.point[3], 5 * plain.point[3], rtol=1e-6)
+    np.testing.assert_allclose(scaled.sigma[3], 5 * plain.sigma[3], rtol=1e-6)
+    np.testing.assert_allclose(scaled.point[:3], plain.point[:3], rtol=1e-6)
+
+
+def test_shares_are_what_unseen_years_show() -> None:
+    parts = np.random.default_rng(3).normal(size=(3, 40, 60))
+    planted = np.array([0.9, 0.4, 0.0])
+    observed = np.tensordot(planted, parts, axes=1) + 0.1 * np.random.default_rng(4).normal(size=(40, 60))
+    np.testing.assert_allclose(basins.component_shares(parts, observed), planted, atol=0.02)
+    assert basins.component_shares(parts, -observed).max() == 0
 
 
 def test_relative_error_is_the_deviation_of_normal_errors() -> None:
@@ -113,7 +138,8 @@ def test_regrouping_never_reads_the_storage_of_basins_and_conserves_the_group() 
     assert np.isnan(work.problem.storage[~work.is_group]).all()
     nets = np.random.default_rng(1).normal(0, 30, (2, 9, len(MONTHS)))
     centre = np.eye(3)
-    out = basins.assemble_regroup(work, nets, nets[0, :3], centre, np.full(9, 20.0), 15, 0)
+    left = left_out(nets[0, :3], np.ones(3, bool))
+    out = basins.assemble_regroup(work, nets, left, centre, np.full(9, 20.0), 15, 0)
     np.testing.assert_allclose(work.grouping.mean(out.point), work.problem.storage[:3], atol=1e-6)
     for member in out.members.swapaxes(0, 1):
         np.testing.assert_allclose(work.grouping.mean(member), work.problem.storage[:3], atol=1e-3)
