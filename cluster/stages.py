@@ -129,7 +129,7 @@ class StageWorker:
 
 
 class _OneThread:
-    """Sums split over threads differ in their last bits; one thread of torch and of BLAS gives one answer everywhere."""
+    """Sums split over threads differ in their last bits; one thread of torch and of BLAS gives one answer."""
 
     def __enter__(self) -> None:
         self.blas = threadpool_limits(limits=1)

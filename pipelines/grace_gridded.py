@@ -11,6 +11,7 @@ from cluster.stages import Stage, StoreRef
 from cluster.train import Training
 from pipelines import grace_report
 from sciml.core.digest import digest, fingerprint
+from sciml.core.errors import InputError
 from sciml.data.splits import Period
 from sciml.generated import earth_store
 from sciml.generated import world as generated
@@ -145,7 +146,7 @@ def _predictors(config: GraceConfig, world: World, layout: Layout, engine: Engin
 def _problem(
     config: GraceConfig, world: World, target: Target, layout: Layout, fine: StoreRef, coarse: StoreRef
 ) -> Problem:
-    return Problem(
+    problem = Problem(
         name=target.name,
         series_url=world.series_url,
         twsa=target.twsa,
@@ -162,6 +163,13 @@ def _problem(
         layout=layout,
         seed=config.seed,
     )
+    for period, records in (("train", problem.trained), ("test", problem.tested)):
+        if not records.any():
+            raise InputError(
+                f"--{period}-first: no GRACE record with predictors in the {period} period; predictors cover"
+                f" {world.months[0]} to {world.months[-1]}"
+            )
+    return problem
 
 
 def _downscale(config: GraceConfig, problem: Problem, engine: Engine | Plan, digest: str, suffix: str) -> Outcome:

@@ -34,10 +34,15 @@ def gridded(config: GraceConfig, engine: Engine, outcomes: Mapping[str, Any]) ->
     for experiment, outcome in outcomes.items():
         score = _score_cells if outcome.problem.truth_url else _score_mascons
         frames.append(score(experiment, outcome))
+        if config.preset == "paper":
+            frames.append(_score_left_out(f"{experiment}_cross_validation", outcome))
     table = pd.concat(frames, ignore_index=True)
     write_scores(engine.run.url, table)
     scores = summarise_all(table, baselines=figures.BASELINES)
     for experiment, outcome in outcomes.items():
+        if f"{experiment}_cross_validation" in scores:
+            name = f"{experiment}_cross_validation"
+            sections.append(figures.comparison_section(name, table[table["experiment"] == name], scores[name]))
         best = _best(scores[experiment], outcome)
         mapped = _map(experiment, outcome, best, engine)
         product.write_netcdf(mapped.url, join(engine.run.url, f"{experiment}.nc"))
@@ -113,6 +118,21 @@ def _score_mascons(experiment: str, outcome: Any) -> pd.DataFrame:
         ],
         ignore_index=True,
     )
+
+
+def _score_left_out(experiment: str, outcome: Any) -> pd.DataFrame:
+    """The paper's score: training years by models that did not see them, mascons against GRACE."""
+    problem = outcome.problem
+    trained, times = problem.trained, problem.windows.middle
+    observed = problem.anomaly()[:, trained]
+    options = {"climatology": climatology(observed, times[trained]), "experiment": experiment}
+    found = []
+    for name, ref in outcome.predicted.items():
+        apart = open_store(ref.url)["out_of_fold"].values[:, trained]
+        found.append(
+            score_units(observed, apart[:, None], times[trained], model=name, mask=np.isfinite(apart), **options)
+        )
+    return pd.concat(found, ignore_index=True)
 
 
 def _best(scores: Mapping[str, Mapping[str, Any]], outcome: Any) -> str:

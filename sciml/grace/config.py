@@ -26,7 +26,6 @@ class GraceConfig(Config):
             "train_last": "2018-12",
             "test_first": "2019-01",
             "test_last": "2021-08",
-            "cross_validate": True,
         },
         "global": {"source": "gridded", "members": 50, "lags": 2, "global_members": 8, "mascons_per_item": 8},
     }
@@ -48,7 +47,6 @@ class GraceConfig(Config):
     train_last: str = Field("2014-12", description="last training month", pattern=r"^\d{4}-\d{2}$")
     test_first: str = Field("2015-01", description="first test month", pattern=r"^\d{4}-\d{2}$")
     test_last: str = Field("2019-12", description="last test month", pattern=r"^\d{4}-\d{2}$")
-    cross_validate: bool = Field(False, description="score by blocked cross-validation over the training years instead")
 
     folds: int = Field(4, ge=2, description="blocks of training years for cross-validation")
 

@@ -99,4 +99,3 @@ def write_netcdf(store_url: str, target_url: str) -> None:
         file = Path(folder) / "map.nc"
         dataset.to_netcdf(file, engine="netcdf4", encoding=dict.fromkeys(dataset.data_vars, packing))
         write_bytes(target_url, file.read_bytes())
-

@@ -67,6 +67,12 @@ def covered_windows(daily: xr.Dataset, records: Records) -> tuple[np.ndarray, Ti
     """
     covered = months_covered(daily["time"].values.astype("datetime64[D]"))
     first, last = records.month[0], records.month[-1]
+    if not len(covered) or covered[-1] < first or covered[0] > last:
+        days = daily["time"].values[[0, -1]].astype("datetime64[D]")
+        raise InputError(
+            f"predictors from {days[0]} to {days[1]}, GRACE from {first} to {last}: found no month in common,"
+            " expected predictors of the training and test years"
+        )
     stop = min(last, covered[-1]) + 1
     said = ""
     if covered[-1] < last:
