@@ -16,9 +16,8 @@ from sciml.data.splits import Period
 from sciml.generated import earth_store
 from sciml.generated import world as generated
 from sciml.generated.earth import EarthConfig
-from sciml.grace import gridded_lstm, gridded_ridge, ingest, predictors, steps
+from sciml.grace import estimate, gridded_lstm, gridded_ridge, ingest, predictors, steps
 from sciml.grace.config import GraceConfig
-from sciml.grace.estimate import memory_of, seconds_of
 from sciml.grace.layout import Block, Layout, pack
 from sciml.grace.local_lstm import LocalLSTMConfig
 from sciml.grace.steps import Problem
@@ -74,7 +73,7 @@ def _world(config: GraceConfig, engine: Engine | Plan, case: str) -> World:
         earth_store.Simulate(earth, records, windows),
         config=size | {"variant": case},
         seconds=8.0,
-        memory_bytes=5 * template.nbytes() // earth.tiles,
+        memory_bytes=5 * template.nbytes() // (2 * earth.tiles),
     )
     ref = engine.stage(stage)
     return generated.world(earth, ref.url, ref.digest, config.experiments, template.shards["cell"])
@@ -193,13 +192,13 @@ def _downscale(config: GraceConfig, problem: Problem, engine: Engine | Plan, dig
                 function,
                 config=own,
                 inputs=inputs,
-                seconds=seconds_of(config, problem, function) if isinstance(engine, Plan) else 0.0,
-                memory_bytes=memory_of(config, problem, members),
+                seconds=estimate.seconds_of(config, problem, function) if isinstance(engine, Plan) else 0.0,
+                memory_bytes=estimate.memory_of(config, problem, members),
             )
         )
         template, learn = steps.share_template(problem.layout.mascons), steps.LearnShare(problem, predicted.url)
         share = engine.stage(
-            Stage(f"share_{model}_{name}", 1, [steps.Whole()], template, learn, own, inputs, seconds=2.0)
+            Stage(f"share_{model}_{name}", 1, [steps.Whole()], template, learn, own, inputs, seconds=0.2)
         )
         predictions[model], shares[model] = predicted, share
         urls = (predicted.url, share.url)
@@ -226,7 +225,7 @@ def _model(
         return config.members, gridded_ridge.PredictRidge(problem, config.members)
     train = gridded_lstm.TrainGlobal(problem, config.global_members)
     training = Training(f"global_lstm_{name}", digest([own, inputs]), train, members=train.total)
-    checkpoints = engine.train(training, seconds=30.0, memory_bytes=int(2e8))
+    checkpoints = engine.train(training, seconds=estimate.seconds_of_net(problem), memory_bytes=int(1e8))
     return config.global_members, gridded_lstm.PredictGlobal(problem, config.global_members, tuple(checkpoints))
 
 
@@ -243,6 +242,7 @@ def _members(
 ) -> StoreRef:
     """The downscaled members of all cells."""
     size = max(1, int(WINDOW_BYTES / (4 * len(problem.layout.cells.parent) * members)))
+    windows = min(size, len(problem.windows))
     return engine.stage(
         Stage(
             f"downscaled_{model}_{name}",
@@ -252,7 +252,7 @@ def _members(
             steps.Downscale(problem, members, model_url, share_url),
             config=dict(own) | {"members": members},
             inputs=inputs,
-            seconds=2.0,
-            memory_bytes=int(4 * WINDOW_BYTES),
+            seconds=estimate.seconds_of_windows(problem, members, windows),
+            memory_bytes=estimate.memory_of_windows(problem, members, windows),
         )
     )

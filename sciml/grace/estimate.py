@@ -6,11 +6,17 @@ from typing import Any
 import numpy as np
 
 from sciml.grace.config import GraceConfig
+from sciml.grace.gridded_lstm import BATCH, FEWEST_EPOCHS, STEPS
 from sciml.grace.local_lstm import LocalLSTMConfig, fit_units
 from sciml.grace.steps import FOLD_MEMBERS, LocalLstm, Problem
 
 SAMPLE_MEMBERS = 2
-SECONDS_PER_PLACE = 0.01  # one member of the global LSTM over twenty years of one place, on one core
+SECONDS_PER_PLACE = 0.0015  # one member over twenty years of one place, on one core
+SECONDS_PER_STEP = 0.006  # of training the global LSTM, on one core
+SECONDS_PER_SOLVE = 3e-7  # of interpolating one field, a cell
+WINDOWS_PER_MASCON = 20  # training sequences of thirteen years
+COMPILER_BYTES = 150e6
+BYTES_PER_FACTOR = 15e3  # of the sparse factorisation, a cell
 
 
 def seconds_per_member(features: int, lags: int, records: int) -> float:
@@ -30,19 +36,37 @@ def seconds_per_member(features: int, lags: int, records: int) -> float:
 
 
 def seconds_of(config: GraceConfig, problem: Problem, function: Any) -> float:
-    """One item of a model's stage [s]: all members of its mascons, and fewer for each fold."""
+    """One item of a model's stage [s]: the local LSTM by timing a sample, the others by what a place took elsewhere."""
+    layout = problem.layout
+    places = len(layout.cells.parent) / len(layout.blocks)
     if not isinstance(function, LocalLstm):
-        return SECONDS_PER_PLACE * len(problem.layout.cells.parent) / len(problem.layout.blocks) * config.global_members
-    features = len(problem.names) + 2
+        return SECONDS_PER_PLACE * places * config.global_members
     trained = min(config.members, FOLD_MEMBERS) * config.folds + config.members
-    mascons = problem.layout.mascons_per_item
-    return mascons * trained * seconds_per_member(features, config.lags, int(problem.trained.sum()))
+    each = seconds_per_member(len(problem.names) + 2, config.lags, int(problem.trained.sum()))
+    return layout.mascons_per_item * trained * each + SECONDS_PER_PLACE * places * config.members
+
+
+def seconds_of_net(problem: Problem) -> float:
+    """Training one member of the global LSTM [s]."""
+    epoch = WINDOWS_PER_MASCON * problem.layout.mascons / BATCH
+    return SECONDS_PER_STEP * max(STEPS, FEWEST_EPOCHS * epoch)
+
+
+def seconds_of_windows(problem: Problem, members: int, windows: int) -> float:
+    """One item of the downscaling [s]: two solves for each member and window, and the factorisation."""
+    return SECONDS_PER_SOLVE * len(problem.layout.cells.parent) * (2 * members * windows + 100)
 
 
 def memory_of(config: GraceConfig, problem: Problem, members: int) -> int:
-    """One item of a model's stage [bytes]: its predictors, features and members, with copies in flight."""
+    """One item of a model's stage [bytes]: its predictors, features and members with copies in flight, and the compiler
+    of the local LSTM's kernel."""
     variables, windows = len(problem.names), len(problem.windows)
-    features = variables + 2
     monthly = len(problem.months) + problem.windows.observed.sum()
-    per_place = 3 * variables * monthly + 2 * windows * (config.lags + 1) * features + 2 * members * windows
-    return int(4 * (problem.layout.slot + problem.layout.mascons_per_item) * per_place)
+    per_place = 3 * variables * monthly + 2 * windows * (config.lags + 1) * (variables + 2) + 2 * members * windows
+    return int(COMPILER_BYTES + 4 * (problem.layout.slot + problem.layout.mascons_per_item) * per_place)
+
+
+def memory_of_windows(problem: Problem, members: int, windows: int) -> int:
+    """One item of the downscaling [bytes]: members with copies in flight, and the factorised interpolation."""
+    cells = len(problem.layout.cells.parent)
+    return int(12 * 4 * cells * members * windows + BYTES_PER_FACTOR * cells)

@@ -17,7 +17,8 @@ from sciml.nn.checkpoint import load_checkpoint
 from sciml.nn.lstm import GlobalLSTM, GlobalLSTMConfig
 from sciml.nn.training import TrainingConfig, fit, single_thread
 
-STEPS = 600  # optimiser steps of one member, whatever the number of mascons
+STEPS = 600  # optimiser steps of one member, where that is more than the fewest epochs
+FEWEST_EPOCHS = 8
 BATCH = 32
 FLOOR_MM = 50.0  # a mascon's weight stops growing where it hardly moves
 LIMIT = 4.0  # deviations at which an attribute is held: beyond, nothing was learned
@@ -28,7 +29,7 @@ def settings(samples: int = BATCH) -> GlobalTraining:
     return GlobalTraining(
         network=GlobalLSTMConfig(hidden_size=32, dropout=0.2, input_noise=0.05, history=24),
         fitting=TrainingConfig(
-            epochs=max(2, round(STEPS * BATCH / samples)),
+            epochs=max(FEWEST_EPOCHS, round(STEPS * BATCH / samples)),
             batch_size=BATCH,
             learning_rate=5e-3,
             weight_decay=1e-2,
