@@ -22,7 +22,7 @@ from sciml.nn.checkpoint import load_checkpoint
 
 REGIONS = 8  # folds of places held out together, at most
 BASINS_PER_REGION = 4  # at least, on average
-REGION_MEMBERS = 2
+REGION_MEMBERS = 3
 GROUP_REGIONS = 6  # neighbourhoods of groups held out to learn the shares
 
 

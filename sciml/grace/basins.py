@@ -98,10 +98,13 @@ def net_states(
 def net_prediction(
     problem: Problem, state: Mapping[str, Any], keep: Mask, units: Mask, config: GlobalTraining
 ) -> NDArray[np.float32]:
-    """Predictions of a state from `net_states` for all units and months, in units of the scale: (unit, month)."""
+    """Predictions of a state from `net_states` in units of the scale: (unit, month), NaN before the training period."""
     built = problem.features(keep)
     attributes = features.Scaler.fit(built.attributes, units).apply(built.attributes)
-    return global_lstm.predict(state, built.inputs, attributes, np.arange(len(problem.months)), config)
+    positions = np.flatnonzero(problem.months >= problem.months[problem.train].min())
+    out = np.full(problem.storage.shape, np.nan, np.float32)
+    out[:, positions] = global_lstm.predict(state, built.inputs, attributes, positions, config)
+    return out
 
 
 def ridge_table(problem: Problem, keep: Mask, stores: bool) -> Array:
