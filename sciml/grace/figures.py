@@ -135,7 +135,7 @@ def skill_maps(
     layers = [
         Layer("NSE", on_cells(ours["nse"]), Scale("NSE (0: no better than the mean)", "skill", high=1.0)),
         Layer("r, deseasonalised", on_cells(ours["r_deseasonalised"]), Scale("correlation", "skill", high=1.0)),
-        Layer(f"RMSE against {second}", on_cells(gain), Scale("1 − RMSE ratio (> 0: better)", "skill", high=0.6)),
+        Layer("RMSE skill", on_cells(gain), Scale("1 − RMSE ratio (> 0: better)", "skill", high=0.6)),
         Layer("RMSE", on_cells(ours["rmse"]), Scale("RMSE [mm]", "sequential", low=0.0)),
     ]
     better = float((gain > 0).mean())
