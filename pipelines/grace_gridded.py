@@ -46,7 +46,7 @@ def job(config: GraceConfig, engine: Engine) -> str:
         for target in world.targets:
             problem = _problem(config, world, target, layout, fine, coarse)
             suffix = f"_{case}" if case not in ("", "different") else ""
-            outcomes[target.experiment + suffix] = _downscale(config, problem, engine, fine.digest, suffix)
+            outcomes[target.experiment + suffix] = _downscale(config, problem, engine, coarse.digest, suffix)
     if isinstance(engine, Plan):
         return ""
     return grace_report.gridded(config, engine, outcomes)
@@ -197,12 +197,13 @@ def _downscale(config: GraceConfig, problem: Problem, engine: Engine | Plan, dig
             )
         )
         template, learn = steps.share_template(problem.layout.mascons), steps.LearnShare(problem, predicted.url)
+        of_model = inputs | {"model": predicted.digest}
         share = engine.stage(
-            Stage(f"share_{model}_{name}", 1, [steps.Whole()], template, learn, own, inputs, seconds=0.2)
+            Stage(f"share_{model}_{name}", 1, [steps.Whole()], template, learn, own, of_model, seconds=0.2)
         )
         predictions[model], shares[model] = predicted, share
         urls = (predicted.url, share.url)
-        found[model] = _members(problem, engine, model, name, members, inputs, own, *urls)
+        found[model] = _members(problem, engine, model, name, members, of_model | {"share": share.digest}, own, *urls)
     return Outcome(problem, predictions, shares, found)
 
 
