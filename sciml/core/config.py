@@ -1,7 +1,6 @@
 """Configuration of a job: a pydantic model filled from a preset, a YAML file and `--field value` options in turn."""
 
 import difflib
-import os
 import sys
 import types
 import typing
@@ -147,8 +146,3 @@ def _first_complaint(error: pydantic.ValidationError) -> str:
     place = ".".join(str(part) for part in complaint["loc"])
     name = f"--{place.replace('_', '-')}: " if place else ""
     return f"{name}{complaint['msg']}; found {complaint['input']!r}" if place else str(complaint["msg"])
-
-
-def forbid_telemetry() -> None:
-    """Usage statistics of Ray stay off, whoever starts the process."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
