@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from sciml.core.config import Config
 from sciml.core.errors import ConfigError
 
+MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
 Model = Literal["lstm", "global_lstm", "ridge"]
 Experiment = Literal["synthetic_t1", "synthetic_t2", "basins", "regroup", "downscale"]
 
@@ -43,10 +44,10 @@ class GraceConfig(Config):
     mascons: str = Field("", description="a mascon NetCDF beside the basins: trend and amplitude maps, ceiling row")
     groups: int = Field(50, ge=2, description="neighbourhoods of `regroup`")
 
-    train_first: str = Field("2002-08", description="first training month", pattern=r"^\d{4}-\d{2}$")
-    train_last: str = Field("2014-12", description="last training month", pattern=r"^\d{4}-\d{2}$")
-    test_first: str = Field("2015-01", description="first test month", pattern=r"^\d{4}-\d{2}$")
-    test_last: str = Field("2019-12", description="last test month", pattern=r"^\d{4}-\d{2}$")
+    train_first: str = Field("2002-08", description="first training month", pattern=MONTH)
+    train_last: str = Field("2014-12", description="last training month", pattern=MONTH)
+    test_first: str = Field("2015-01", description="first test month", pattern=MONTH)
+    test_last: str = Field("2019-12", description="last test month", pattern=MONTH)
 
     folds: int = Field(4, ge=2, description="blocks of training years for cross-validation")
 
@@ -73,6 +74,11 @@ class GraceConfig(Config):
         for field, source in (("twsa", ("basins", "gridded")), ("predictors", ("basins", "gridded"))):
             if self.source in source and not getattr(self, field):
                 raise ConfigError(f"--source {self.source} needs --{field.replace('_', '-')}")
+        if self.source == "basins" and self.predictors != self.twsa:
+            raise ConfigError(
+                f"--predictors {self.predictors}: a basin table holds storage and predictors; expected the file of"
+                f" --twsa, {self.twsa}"
+            )
         allowed = EXPERIMENTS[self.source]
         for name in self.experiment:
             if name not in allowed:
