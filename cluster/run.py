@@ -55,7 +55,7 @@ class Run:
 def open_run(config: Config) -> Iterator[Run]:
     """Take a run directory for this driver; refuse one of another pipeline or in use by a live driver."""
     url = config.run_dir if is_remote(config.run_dir) else str(Path(config.run_dir).absolute())
-    if os.environ.get("RAY_ADDRESS") and url != config.run_dir:
+    if os.environ.get("RAY_ADDRESS") and not (is_remote(url) or Path(config.run_dir).is_absolute()):
         raise ConfigError(
             f"--run-dir {config.run_dir}: a submitted job's folder is thrown away when it ends;"
             " give an absolute path or an s3:// URL"
