@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sciml.core.digest import canonical_json, digest
-from sciml.core.urls import exists, filesystem, join, list_sizes, read_bytes, remove, write_bytes
+from sciml.core.urls import filesystem, join, list_sizes, read_bytes, remove, write_bytes
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ class Ledger:
         return join(self.url, "items", f"{digest(item)[:16]}.json")
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        url = join(self.url, "stage.json")
-        if not exists(url):
-            write_bytes(url, json.dumps(manifest, indent=1, sort_keys=True).encode())
+        write_bytes(join(self.url, "stage.json"), json.dumps(manifest, indent=1, sort_keys=True).encode())
 
     def manifest(self) -> dict[str, Any]:
         return dict(json.loads(read_bytes(join(self.url, "stage.json"))))

@@ -48,7 +48,10 @@ def verify_run(url: str) -> tuple[int, list[Finding]]:
 def _verify_store(url: str, ledger: Ledger, store: str) -> tuple[int, list[Finding]]:
     if not exists(join(ledger.url, "stage.json")):
         return 0, [Finding(store, "-", "no manifest: the stage was never started to its end; run the job again")]
-    manifest = ledger.manifest()
+    try:
+        manifest = ledger.manifest()
+    except ValueError:
+        return 0, [Finding(store, "-", "unreadable manifest; run the job again, it writes a new one")]
     variables = {n: _variable(v) for n, v in manifest["template"]["variables"].items()}
     entries = {item_key(entry.item): entry for entry in ledger.entries()}
     sizes, decoded, findings = list_sizes(url), 0, []

@@ -10,6 +10,7 @@ from cluster.stages import Stage, StoreRef
 from cluster.train import Training
 from pipelines import grace_report
 from sciml.core.digest import digest, fingerprint
+from sciml.core.errors import InputError
 from sciml.data.splits import Period
 from sciml.grace import basin_models, basin_nets, ingest
 from sciml.grace.basin_models import Assemble, BasinBlock, BasinLstm, Whole
@@ -77,6 +78,11 @@ def _experiments(config: GraceConfig, ready: Prepared) -> list[str]:
         if len(ready.regions):
             found.append("basins_region_out")
     if "regroup" in config.experiments:
+        if ready.grouped is None:
+            raise InputError(
+                f"{config.basin_mask}: {len(ready.placed)} basins with storage have a place, expected more than the"
+                f" {config.groups} --groups"
+            )
         found.append("regroup")
     return found
 

@@ -14,6 +14,7 @@ from sciml.core.errors import InputError
 
 SECOND = "datetime64[s]"
 MONTH = "datetime64[M]"
+MEAN_MONTH_S = 86400.0 * 365.25 / 12  # kg m-2 s-1 times this is mm in a month of mean length
 
 
 @dataclass(frozen=True, eq=False)

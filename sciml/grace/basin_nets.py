@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sciml.core.errors import InputError
 from sciml.core.grid import unit_vectors
 from sciml.core.seeds import seed_for
 from sciml.data.splits import Period, neighbourhoods, region_folds, separation_km
@@ -66,11 +65,6 @@ def _prepare(setup: Setup) -> Prepared:
     if "cell_parent" in table:
         latitude, longitude = table["lat"].values, table["lon"].values
         placed = np.flatnonzero(np.isfinite(latitude))
-        if len(placed) < setup.groups:
-            raise InputError(
-                f"{setup.source.mask}: {len(placed)} basins with storage have a place, expected more than the"
-                f" {setup.groups} --groups"
-            )
         parent = table["cell_parent"].values
         cells = [
             (table["cell_lat"].values[parent == unit], table["cell_lon"].values[parent == unit])
@@ -79,6 +73,7 @@ def _prepare(setup: Setup) -> Prepared:
         count = max(2, min(REGIONS, len(placed) // BASINS_PER_REGION))
         folds = region_folds(latitude, longitude, separation_km(cells), count, seed=0)
         regions = [(fold.train, fold.valid) for fold in folds]
+    if len(placed) > setup.groups:
         label = neighbourhoods(latitude[placed], longitude[placed], setup.groups, seed=0)
         part = Problem(
             data.months,

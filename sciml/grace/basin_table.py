@@ -7,12 +7,12 @@ import numpy as np
 import xarray as xr
 
 from sciml.core.errors import InputError
-from sciml.data.months import MONTH, Timeline
+from sciml.data.months import MEAN_MONTH_S, MONTH, Timeline
 from sciml.data.readers import basins, grace_months
 from sciml.data.splits import Period
 
 FLUXES = ("pr", "evspsbl", "mrro")
-MM_MONTH = 86400.0 * 365.25 / 12  # kg m-2 s-1 to mm in a month of mean length
+FEWEST_MONTHS = 24  # of training, below which a season cannot be told
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,20 @@ def arrays(source: BasinSource, train: Period, test: Period) -> BasinArrays:
     table = source.read()
     months = table["time"].values.astype(MONTH)
     fluxes = np.stack([table[name].values for name in FLUXES], axis=-1)  # (family, basin, month, flux)
-    predictors = (np.moveaxis(fluxes, 0, 2) * MM_MONTH).astype(np.float32)
+    predictors = (np.moveaxis(fluxes, 0, 2) * MEAN_MONTH_S).astype(np.float32)
     storage = table["twsa"].values
     known = np.isfinite(storage).any(axis=0)
     trained, tested = known & train.contains(months), known & test.contains(months)
     if not trained.any() or not tested.any():
         empty = "training" if not trained.any() else "test"
         raise InputError(f"{source.file}: no real GRACE month in the {empty} period; check --{empty[:5].strip()}-first")
+    enough = np.isfinite(storage[:, trained]).sum(axis=1) >= FEWEST_MONTHS
+    if not enough.all():
+        poor = table["basin"].values[np.flatnonzero(~enough)[0]]
+        raise InputError(
+            f"{source.file}: variable '{source.storage}', basin {poor}: found fewer than {FEWEST_MONTHS} real GRACE"
+            " months in the training period; leave the basin out or lengthen the period"
+        )
     uncertainty = (
         table["twsa_uncertainty"].values if "twsa_uncertainty" in table else np.full(storage.shape, 20.0, np.float32)
     )

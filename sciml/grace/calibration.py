@@ -27,7 +27,7 @@ def recent_error(residual: Array, months: NDArray[np.datetime64], keep: Mask) ->
     """
     number = months.astype("datetime64[M]").astype(np.int64)
     near = keep & (number > number[keep].max() - round(12 * RECENT_YEARS))
-    return residual[:, near].mean(axis=1, keepdims=True)
+    return np.nanmean(residual[:, near], axis=1, keepdims=True)
 
 
 def error_scale(residual: Array, scale: Array, folds: Sequence[Mask], prior: float = 2.0) -> Array:

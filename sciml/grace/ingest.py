@@ -12,12 +12,22 @@ from sciml.metrics.seasonal import cycle
 
 SERIES = ("mascon", "record")
 MASCONS_PER_ITEM = 512
+TYPICAL_SIGMA_MM = 20.0  # of a mascon's monthly solution (Wiese et al. 2016, doi:10.1002/2016WR019344)
 
 
 @functools.lru_cache(maxsize=2)
 def read_mascons(url: str) -> xr.Dataset:
-    """The mascon file, read once in each process: see `sciml.data.readers.grctellus.read`."""
-    return grctellus.read(url)
+    """The mascon file, read once in each process: see `sciml.data.readers.grctellus.read`.
+
+    A file without uncertainty gets that of a typical solution, and says so.
+    """
+    mascons = grctellus.read(url)
+    if "twsa_uncertainty" not in mascons:
+        sigma = np.full(mascons["twsa"].shape, TYPICAL_SIGMA_MM, np.float32)
+        mascons["twsa_uncertainty"] = (mascons["twsa"].dims, sigma)
+        said = f"{url}: no variable 'uncertainty'; {TYPICAL_SIGMA_MM:g} mm is taken for every mascon and record"
+        mascons.attrs["notes"] = [*mascons.attrs.get("notes", []), said]
+    return mascons
 
 
 @dataclass(frozen=True)
@@ -40,9 +50,8 @@ def template(mascons: xr.Dataset, size: int) -> Template:
         "trend": Variable(("mascon",), "mm year-1", "linear trend of storage", may_be_missing=True),
         "amplitude": Variable(("mascon",), "mm", "amplitude of the annual wave of storage", may_be_missing=True),
         "phase": Variable(("mascon",), "day", "day of year of the annual maximum", may_be_missing=True),
+        "twsa_uncertainty": Variable(SERIES, "mm", "standard error of storage", may_be_missing=True),
     }
-    if "twsa_uncertainty" in mascons:
-        variables["twsa_uncertainty"] = Variable(SERIES, "mm", "standard error of storage", may_be_missing=True)
     bounds = mascons["time_bounds"].values
     coordinates = {
         "mascon_id": xr.Variable("mascon", mascons["mascon_id"].values),
@@ -65,7 +74,6 @@ class Ingest:
         mascons = read_mascons(self.url).isel(mascon=slice(item.mascon_start, item.mascon_stop))
         values = mascons["twsa"].values
         fit = cycle(values, mascons["time"].values, np.isfinite(values))
-        found = {"twsa": values, "trend": fit.trend, "amplitude": fit.amplitude, "phase": fit.phase_days}
-        if "twsa_uncertainty" in mascons:
-            found["twsa_uncertainty"] = mascons["twsa_uncertainty"].values
-        return found
+        sigma = mascons["twsa_uncertainty"].values
+        maps = {"trend": fit.trend, "amplitude": fit.amplitude, "phase": fit.phase_days}
+        return {"twsa": values, "twsa_uncertainty": sigma, **maps}

@@ -1,10 +1,9 @@
-"""Short histories of predictors for models of one unit: a few lagged months, running means and the season.
+"""Short histories of predictors for models of one unit: lagged months and the season.
 
 The month that is predicted enters with its record's own window; what came before enters by calendar month.
 """
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from sciml.data.months import Timeline
 
@@ -34,37 +33,21 @@ def lag_sequences(
     windows: Timeline,
     months: np.ndarray,
     lags: int,
-    means: tuple[int, ...] = (),
 ) -> np.ndarray:
     """Features (place, window, lag, feature), oldest first, float32; NaN where the history is not complete.
 
-    monthly: (place, month, variable); recorded: (place, record, variable). Features of a step: the variables, their
-    means over so many `means` months that end with it, and sine and cosine of the season.
+    monthly: (place, month, variable); recorded: (place, record, variable). Features of a step: the variables, and sine
+    and cosine of the season.
     """
     place, _, variables = monthly.shape
-    position, now = month_position(windows, months), at_windows(monthly, recorded, windows, months)
-    memory = [_running_mean(monthly, length) for length in means]
-    out = np.full((place, len(windows), lags + 1, variables * (1 + len(means)) + 2), np.nan, np.float32)
+    position = month_position(windows, months)
+    out = np.full((place, len(windows), lags + 1, variables + 2), np.nan, np.float32)
     for lag in range(lags + 1):
         when = position - lag
         inside = (when >= 0) & (when < monthly.shape[1])
         step = out[:, :, lags - lag]
         step[:, inside, :variables] = monthly[:, when[inside]]
-        for number, mean in enumerate(memory, start=1):
-            columns = slice(number * variables, (number + 1) * variables)
-            step[:, inside, columns] = mean[:, when[inside]]
-            if lag == 0:  # the newest month of the mean is the record's own window
-                length = means[number - 1]
-                step[:, inside, columns] += (now[:, inside] - monthly[:, when[inside]]) / length
         season = 2 * np.pi * ((windows.month.astype(np.int64) - lag) % 12) / 12
         step[..., -2], step[..., -1] = np.sin(season), np.cos(season)
-        if lag == 0:
-            step[..., :variables] = now
-    return out
-
-
-def _running_mean(monthly: np.ndarray, length: int) -> np.ndarray:
-    """Mean of the `length` months that end with each month, NaN where there are fewer: (place, month, variable)."""
-    out = np.full(monthly.shape, np.nan, np.float32)
-    out[:, length - 1 :] = sliding_window_view(monthly, length, axis=1).mean(axis=-1, dtype=np.float64)
+    out[:, :, lags, :variables] = at_windows(monthly, recorded, windows, months)
     return out

@@ -6,13 +6,16 @@ cell that swings twice as much as its mascon shall be seen to do so.
 
 import numpy as np
 
-from sciml.data.months import Timeline
+from sciml.data.months import MEAN_MONTH_S, Timeline
 from sciml.grace.lags import month_position
 
 MEANS = (3, 6, 12, 24)  # months
-MM_MONTH = 86400.0 * 365.25 / 12  # kg m-2 s-1 to mm in a month of mean length
 LATENT_HEAT = 2.5e6  # J kg-1, of vaporisation at 0 degC
-SCALES = {"pr": MM_MONTH, "mrros": MM_MONTH, "hfls": MM_MONTH / LATENT_HEAT}  # to mm per month, fluxes beside stores
+SCALES = {
+    "pr": MEAN_MONTH_S,
+    "mrros": MEAN_MONTH_S,
+    "hfls": MEAN_MONTH_S / LATENT_HEAT,
+}  # to mm per month, fluxes beside stores
 
 
 def in_millimetres(values: np.ndarray, names: tuple[str, ...]) -> np.ndarray:

@@ -60,6 +60,7 @@ def coarse_template(names: Sequence[str], layout: Layout, months: int, records: 
     return Template(sizes, variables, shards={"mascon": layout.mascons_per_item})
 
 
+LEAST_KNOWN = 0.5  # share of a mascon, by area and smoothing, that must have a value
 REACH = 3.0  # half-widths beyond which the Gaussian is below a five-hundredth of its peak
 
 
@@ -80,13 +81,21 @@ class Coarse:
         fine = open_store(self.url)
         slots = np.unique(cells // self.layout.slot)
         found = {str(name): 0.0 for name in fine.data_vars}
+        weight = dict(found)
         for slot in slots:  # one slot at a time: neighbours reach far
             inside = cells // self.layout.slot == slot
             first = slot * self.layout.slot
             part = fine.isel(cell=slice(first, first + self.layout.slot)).load()
             for name in found:
-                found[name] = found[name] + weights[:, inside] @ part[name].values[cells[inside] - first]
-        return {name: np.asarray(values, np.float32) for name, values in found.items()}
+                values = part[name].values[cells[inside] - first]
+                known = np.isfinite(values)
+                found[name] = found[name] + weights[:, inside] @ np.where(known, values, 0.0)
+                weight[name] = weight[name] + weights[:, inside] @ known
+        # lakes and coasts that a source lacks do not count; where most of a mascon is lacking, so is its mean
+        return {
+            name: np.where(weight[name] > LEAST_KNOWN, values / np.maximum(weight[name], LEAST_KNOWN), np.nan)
+            for name, values in found.items()
+        }
 
     def _weights(self, item: Block) -> tuple[np.ndarray, np.ndarray]:
         """(mascon, cell) weights that sum to 1, and the packed indices of those cells."""

@@ -9,7 +9,7 @@ import xarray as xr
 
 from sciml.core.urls import write_bytes
 from sciml.data.stores import Template, Variable, open_store
-from sciml.grace.downscale import Cells
+from sciml.grace.downscale import KM3_PER_MM_KM2, Cells
 
 FIELDS = ("twsa", "twsa_sigma")
 
@@ -54,6 +54,7 @@ def template(grid: MapGrid, start: np.ndarray, end: np.ndarray, observed: np.nda
             dims, "mm", "downscaled terrestrial water storage anomaly", "lwe_thickness_anomaly", may_be_missing=True
         ),
         "twsa_sigma": Variable(dims, "mm", "standard deviation of the members", may_be_missing=True),
+        "volume": Variable(dims, "km3", "downscaled anomaly of the volume of stored water", may_be_missing=True),
         "cell_area": Variable(("lat", "lon"), "km2", "area of land cells", "cell_area", may_be_missing=True),
     }
     coordinates = {
@@ -87,6 +88,7 @@ class ToMap:
             found[name][:, rows, columns] = values.T
         found["cell_area"] = np.full(shape, np.nan, np.float32)
         found["cell_area"][rows, columns] = self.grid.area[cells]
+        found["volume"] = found["twsa"] * found["cell_area"] * KM3_PER_MM_KM2
         return found
 
 

@@ -104,6 +104,7 @@ def prediction_template(problem: Problem, members: int) -> Template:
     return Template(sizes, variables, shards=shards, coordinates=coordinates)
 
 
+LEAST_KNOWN = 0.5  # share of the cells that must have a prediction for a window to be downscaled
 FOLD_MEMBERS = 3  # enough to know how wrong a model is; the shipped ensemble is larger and a little better
 
 
@@ -186,19 +187,37 @@ class LearnShare:
         problem, cells = self.problem, self.problem.layout.cells
         trained, store = problem.trained, open_store(self.model_url)
         observed, uncertainty = problem.anomaly()[:, trained], problem.series(problem.uncertainty)[:, trained]
-        apart = store["out_of_fold"].values[:, trained]
+        apart = np.nan_to_num(store["out_of_fold"].values[:, trained])  # a mascon without a model shows no contrast
         blocks = super_mascons(*centres(cells))
         middle = problem.windows.middle[trained]
         share = fit_share(apart, observed, uncertainty, middle, coarse_operator(cells, blocks))
         slots = [_member_mean(store, block, trained) for block in problem.layout.blocks]
         fine = np.concatenate(slots)[problem.layout.real]
-        known = np.isfinite(fine).all(axis=0)
-        detail = detail_sigma(fine[:, known], share, cells, cells.operator(), observed)
+        fine = filled(fine[:, None, reached_windows(fine[:, None])], cells)[:, 0]
+        detail = detail_sigma(fine, share, cells, cells.operator(), observed)
         found = {"share": share.share, "standard_error": share.standard_error, "unexplained": share.unexplained}
         return {name: np.array([value]) for name, value in found.items()} | {
             "gap_sigma": gap_sigma(apart, observed, uncertainty)[None],
             "detail_sigma": detail[None],
         }
+
+
+def reached_windows(predicted: np.ndarray) -> np.ndarray:
+    """Windows that the predictors reach: (cell, member, window) -> (window,) bool. A few cells may lack them always."""
+    return np.isfinite(predicted).all(axis=1).mean(axis=0) > LEAST_KNOWN
+
+
+def filled(predicted: np.ndarray, cells: Cells) -> np.ndarray:
+    """Cells without predictors get the mean of their mascon's other cells, so they add no contrast of their own.
+
+    predicted: (cell, member, window) [mm]; a mascon without any gets 0, the training mean.
+    """
+    known = np.isfinite(predicted)
+    if known.all():
+        return predicted
+    total, weight = cells.mean(np.where(known, predicted, 0.0)), cells.mean(known)
+    mean = np.where(weight > 0, total / np.maximum(weight, 1e-12), 0.0)
+    return np.where(known, predicted, mean[cells.parent]).astype(np.float32)
 
 
 def centres(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
@@ -266,9 +285,9 @@ class Downscale:
             predicted = np.zeros((len(cells.parent), self.members, when.stop - when.start), np.float32)
             share, gap, detail = 0.0, self._climate_error(), np.zeros(cells.mascons)
         observed = problem.anomaly()[:, when]
-        reached = np.isfinite(predicted).all(axis=(0, 1))
+        reached = reached_windows(predicted)
         found = downscale(
-            predicted[..., reached],
+            filled(predicted[..., reached], cells),
             observed[:, reached],
             problem.series(problem.uncertainty)[:, when][:, reached],
             problem.windows.middle[when][reached],

@@ -44,15 +44,22 @@ def test_files_with_other_axes_a_lost_mascon_and_short_predictors(
     grace, daily = files
     lost = grace["mascon_ID"] == 3
     grace = grace.assign(lwe_thickness=grace["lwe_thickness"].where(~lost)).isel(lat=slice(None, None, -1))
+    grace = grace.drop_vars("uncertainty")
+    lake = (daily["lat"] == daily["lat"][5]) & (daily["lon"] == daily["lon"][4])
+    daily = daily.where(~lake)
     short = daily.sel(time=slice(None, "2019-06-30")).isel(lat=slice(None, None, -1))
     scores = run(write(tmp_path, grace, short), tmp_path / "run")
     said = capsys.readouterr().out
     assert "predictors end in 2019-06, GRACE in" in said
     assert "1 of 6 land mascons hold no value" in said
+    assert "no variable 'uncertainty'; 20 mm is taken" in said
     assert scores["lstm"]["n"] == 5
     assert {"climatology_trend", "last_year"} <= set(scores)
     with xr.open_dataset(tmp_path / "run/downscale.nc") as found:
         assert found["time"].values[-1].astype("datetime64[M]") == np.datetime64("2019-06")
+        land = np.isfinite(found["cell_area"].values)
+        assert land[5, 4] and np.isfinite(found["twsa"].values[:, land]).all()
+        np.testing.assert_allclose(found["volume"][9], found["twsa"][9] * found["cell_area"] * 1e-6, rtol=1e-5)
 
 
 def test_nothing_after_training_changes_what_was_learned(files: tuple[xr.Dataset, xr.Dataset], tmp_path: Path) -> None:
