@@ -18,6 +18,9 @@ LANES = 16  # callers pad samples to whole vectors, with weight 0: no loop has a
 
 # sums may be reordered to use vectors; NaN and infinity keep their meaning
 _compiled = numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy", nogil=True, cache=True)
+# One unit of compilation for each entry point: where parts are compiled apart, the order of sums depends on which of
+# them came from the cache, and the same job would end in other bits the second time.
+_inlined = numba.njit(inline="always")
 
 
 @_compiled
@@ -82,7 +85,7 @@ def train(
     return row
 
 
-@_compiled
+@_inlined
 def _workspace(inputs: Reals, hidden_size: int) -> tuple[Reals, Reals, Reals, Reals]:
     lags, _, samples = inputs.shape
     gates = np.empty((lags, 4 * hidden_size, samples), inputs.dtype)
@@ -92,7 +95,7 @@ def _workspace(inputs: Reals, hidden_size: int) -> tuple[Reals, Reals, Reals, Re
     return gates, cells, squashed, hidden
 
 
-@_compiled
+@_inlined
 def _split(row: Reals, features: int, hidden_size: int) -> tuple[Reals, Reals, Reals, Reals, Reals]:
     gates = 4 * hidden_size
     a = gates * features
@@ -102,7 +105,7 @@ def _split(row: Reals, features: int, hidden_size: int) -> tuple[Reals, Reals, R
     return row[:a].reshape(gates, features), row[a:b].reshape(gates, hidden_size), row[b:c], row[c:d], row[d:]
 
 
-@_compiled
+@_inlined
 def _forward(
     row: Reals,
     inputs: Reals,
@@ -141,7 +144,7 @@ def _forward(
             output[n] += slope * value[n]
 
 
-@_compiled
+@_inlined
 def _cell(i: Reals, f: Reals, g: Reals, o: Reals, before: Reals, cell: Reals, squashed: Reals, hidden: Reals) -> None:
     for n in range(len(cell)):
         i[n] = _sigmoid(i[n])
@@ -153,7 +156,7 @@ def _cell(i: Reals, f: Reals, g: Reals, o: Reals, before: Reals, cell: Reals, sq
         hidden[n] = o[n] * squashed[n]
 
 
-@_compiled
+@_inlined
 def _backward(
     row: Reals,
     inputs: Reals,
@@ -213,7 +216,7 @@ def _backward(
     return loss
 
 
-@_compiled
+@_inlined
 def _cell_backward(
     i: Reals, f: Reals, g: Reals, o: Reals, before: Reals, squashed: Reals, d_hidden: Reals, d_cell: Reals
 ) -> None:
@@ -230,7 +233,7 @@ def _cell_backward(
         i[n] = d_i
 
 
-@_compiled
+@_inlined
 def _add_product(z: Reals, w: Reals, x: Reals) -> None:
     """z (J, N) += w (J, K) x (K, N), in blocks of 4 x 4 so that a loaded vector serves four times; J divides by 4."""
     rows, inner = w.shape
@@ -266,7 +269,7 @@ def _add_product(z: Reals, w: Reals, x: Reals) -> None:
                 z0[n] += a0 * x0[n]
 
 
-@_compiled
+@_inlined
 def _add_outer(d: Reals, z: Reals, x: Reals) -> None:
     """d (J, K) += z (J, N) x (K, N)^T, J divides by 4."""
     zero = d.dtype.type(0)
@@ -311,7 +314,7 @@ def _add_outer(d: Reals, z: Reals, x: Reals) -> None:
             d[j + 3, k] += d0
 
 
-@_compiled
+@_inlined
 def _tanh(x: float) -> float:
     """tanh without a branch, so that a loop over it uses vectors; absolute error below 1e-12 in float64.
 
@@ -339,7 +342,7 @@ def _tanh(x: float) -> float:
     return (real(1) - e) / (real(1) + e)
 
 
-@_compiled
+@_inlined
 def _sigmoid(x: float) -> float:
     real = type(x)
     return real(0.5) + real(0.5) * _tanh(real(0.5) * x)
