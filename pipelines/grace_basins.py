@@ -8,15 +8,15 @@ import numpy as np
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from cluster.train import Training
-from pipelines import grace_report
 from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import InputError
 from sciml.data.splits import Period
-from sciml.grace import basin_models, basin_nets, ingest
+from sciml.grace import basin_models, basin_nets, basin_report, ingest
 from sciml.grace.basin_models import Assemble, BasinBlock, BasinLstm, Whole
 from sciml.grace.basin_nets import Net, NetItem, PredictNets, Prepared, Setup, TrainNets
 from sciml.grace.basin_table import BasinSource
 from sciml.grace.config import GraceConfig
+from sciml.report.results import write_report
 
 BASINS_PER_ITEM = 16
 SECONDS_PER_NET = 12.0  # measured on one core with 164 basins
@@ -25,7 +25,14 @@ SECONDS_PER_NET = 12.0  # measured on one core with 164 basins
 def job(config: GraceConfig, engine: Engine) -> str:
     """All stages, scores, report."""
     setup, experiments, mascons = _stages(config, engine)
-    return grace_report.basins(config, engine, setup, experiments, mascons)
+    ready, mascons_url = setup.prepare(), mascons.url if mascons else ""
+    findings = [
+        basin_report.finding(ready, experiment, models, ref.url, mascons_url)
+        for experiment, (models, ref) in experiments.items()
+    ]
+    more = [basin_report.mascon_section(config.mascons)] if mascons else []
+    facts = basin_report.facts(config, ready, engine.run.stores)
+    return write_report(engine.run.url, config.pipeline, "GRACE on river basins", findings, facts, more)
 
 
 def plan(config: GraceConfig, planned: Plan) -> None:

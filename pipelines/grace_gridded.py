@@ -1,7 +1,6 @@
 """The gridded part of `grace_downscale`: mascons and daily predictors to half-degree cells."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,31 +8,24 @@ import numpy as np
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from cluster.train import Training
-from pipelines import grace_report
 from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import InputError
+from sciml.core.urls import join
 from sciml.data.splits import Period
 from sciml.generated import earth_store
 from sciml.generated import world as generated
 from sciml.generated.earth import EarthConfig
-from sciml.grace import estimate, gridded_lstm, gridded_ridge, ingest, predictors, steps
+from sciml.grace import estimate, gridded_lstm, gridded_report, gridded_ridge, ingest, predictors, product, steps
 from sciml.grace.config import GraceConfig
+from sciml.grace.gridded_report import Results
 from sciml.grace.layout import Block, Layout, pack
 from sciml.grace.local_lstm import LocalLSTMConfig
 from sciml.grace.steps import Problem
 from sciml.grace.world import Target, World, covered_windows, open_daily, records_of
+from sciml.report.results import write_report
 
+MAP_ROWS = 24
 WINDOW_BYTES = 100e6  # of members that one item of the downscaling holds
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Stores of one target by model: predictions, shares, downscaled members."""
-
-    problem: Problem
-    predicted: Mapping[str, StoreRef]
-    shares: Mapping[str, StoreRef]
-    downscaled: Mapping[str, StoreRef]
 
 
 def job(config: GraceConfig, engine: Engine) -> str:
@@ -49,7 +41,16 @@ def job(config: GraceConfig, engine: Engine) -> str:
             outcomes[target.experiment + suffix] = _downscale(config, problem, engine, coarse.digest, suffix)
     if isinstance(engine, Plan):
         return ""
-    return grace_report.gridded(config, engine, outcomes)
+    findings = []
+    for experiment, (results, downscaled) in outcomes.items():
+        found = gridded_report.finding(experiment, results)
+        product_of = downscaled[gridded_report.best(found.scores, results)]
+        mapped = _map(experiment, results.problem, product_of, engine)
+        product.write_netcdf(mapped.url, join(engine.run.url, f"{experiment}.nc"))
+        findings += [gridded_report.cross_validation(experiment, results)] if config.preset == "paper" else []
+        findings.append(found)
+    facts = gridded_report.facts(config, results.problem, engine.run.stores)
+    return write_report(engine.run.url, config.pipeline, "GRACE downscaling", findings, facts)
 
 
 def plan(config: GraceConfig, planned: Plan) -> None:
@@ -171,7 +172,9 @@ def _problem(
     return problem
 
 
-def _downscale(config: GraceConfig, problem: Problem, engine: Engine | Plan, digest: str, suffix: str) -> Outcome:
+def _downscale(
+    config: GraceConfig, problem: Problem, engine: Engine | Plan, digest: str, suffix: str
+) -> tuple[Results, dict[str, StoreRef]]:
     """Every model's prediction, its share, and the downscaled members; the interpolation beside them."""
     name = problem.name + suffix
     inputs = {"predictors": digest, "target": name}
@@ -204,7 +207,8 @@ def _downscale(config: GraceConfig, problem: Problem, engine: Engine | Plan, dig
         predictions[model], shares[model] = predicted, share
         urls = (predicted.url, share.url)
         found[model] = _members(problem, engine, model, name, members, of_model | {"share": share.digest}, own, *urls)
-    return Outcome(problem, predictions, shares, found)
+    urls_of = ({model: ref.url for model, ref in refs.items()} for refs in (predictions, shares, found))
+    return Results(problem, *urls_of), found
 
 
 MODEL_FIELDS = {"lstm": ("members", "lags"), "global_lstm": ("global_members",), "ridge": ("members",)}
@@ -257,3 +261,12 @@ def _members(
             memory_bytes=estimate.memory_of_windows(problem, members, windows),
         )
     )
+
+
+def _map(experiment: str, problem: Problem, members: StoreRef, engine: Engine) -> StoreRef:
+    """The product: one model's cells on a map."""
+    windows, grid = problem.windows, product.map_grid(problem.layout.cells)
+    template = product.template(grid, windows.start, windows.end, windows.observed, MAP_ROWS)
+    function = product.ToMap(members.url, grid)
+    inputs = {"store": members.digest}
+    return engine.stage(Stage(f"map_{experiment}", 1, product.bands(grid, MAP_ROWS), template, function, {}, inputs))

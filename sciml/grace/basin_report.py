@@ -1,0 +1,191 @@
+"""Scores and the report of the basin job: every experiment on the same test months."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from sciml.core.grid import unit_vectors
+from sciml.data.stores import open_store
+from sciml.grace import figures
+from sciml.grace.basin_nets import Prepared
+from sciml.grace.config import GraceConfig
+from sciml.grace.ingest import read_mascons
+from sciml.metrics.seasonal import climatology
+from sciml.metrics.table import score_units, summarise_all, yearly_statistics
+from sciml.report.maps import Cells
+from sciml.report.page import Illustration, Section, provenance
+from sciml.report.results import Finding
+
+CEILING = "mascon_ceiling"
+NOTES = {
+    "basins": [
+        "All basins' training years are known to the global net; the test years are new to every model. Storage is the"
+        " anomaly to each basin's mean over the training months.",
+    ],
+    "basins_region_out": [
+        "The global net never saw the basin, basins nested with it, or any basin within 500 km; only the basin's own"
+        " training-year mean and deviation scale its output. The baselines did see the basin's training years.",
+    ],
+    "regroup": [
+        "Models know the storage of neighbourhoods and never that of a basin; in the test years storage enters only as"
+        " the neighbourhood's mean. This validates downscaling at about 3 degrees, not at half a degree.",
+    ],
+}
+
+
+def finding(ready: Prepared, experiment: str, models: tuple[str, ...], members_url: str, mascons_url: str) -> Finding:
+    """Every model of one experiment on the test months.
+
+    members_url: store of `sciml.grace.basin_models.Assemble`; mascons_url: store of all mascons, which gives the
+    ceiling, or "".
+    """
+    frames, yearly = [], {}
+    for model, members, options in _predictions(ready, experiment, models, members_url, mascons_url):
+        frames.append(score_units(members=members, experiment=experiment, model=model, **options))
+        shared = {k: options[k] for k in ("observed", "time", "climatology", "mask", "uncertainty")}
+        yearly[experiment, model] = yearly_statistics(members=members, **shared)
+    table = pd.concat(frames, ignore_index=True)
+    scores = summarise_all(table, yearly=yearly)[experiment]
+    section = figures.comparison_section(
+        experiment,
+        table,
+        scores,
+        reference="group_mean" if experiment == "regroup" else "ridge",
+        ceilings=[name for name in (CEILING,) if name in scores],
+        paragraphs=NOTES[experiment],
+        illustrations=_illustrations(ready, experiment, models, members_url),
+    )
+    return Finding(experiment, table, scores, [section])
+
+
+def mascon_section(url: str) -> Section:
+    """Trend and amplitude of all land mascons of a file."""
+    mascons = read_mascons(url)
+    cells = Cells(mascons["cell_lat"].values, mascons["cell_lon"].values, float(mascons.attrs["resolution_degrees"]))
+    values = mascons["twsa"].values
+    figure = figures.trend_amplitude_maps(
+        cells, values, mascons["time"].values, mascons["cell_parent"].values, mask=np.isfinite(values)
+    )
+    return Section("All land mascons", [f"{len(values)} land mascons with {values.shape[1]} records."], [figure])
+
+
+def facts(config: GraceConfig, ready: Prepared, stores: Mapping[str, str]) -> dict[str, Any]:
+    """Provenance of the page and of metrics.json. stores: stage -> store."""
+    return provenance(
+        data={"storage": f"{config.twsa} {config.twsa_variable}", "predictors": ", ".join(config.predictor_family)},
+        split={
+            "training": f"{config.train_first} to {config.train_last}",
+            "test": f"{config.test_first} to {config.test_last}",
+        },
+        sample_size={
+            "basins": len(ready.data.names),
+            "basins with a place": len(ready.placed),
+            "training months": int(ready.data.train.sum()),
+            "test months": int(ready.data.test.sum()),
+        },
+        seed=config.seed,
+        stores=stores,
+        config=config.model_dump(mode="json"),
+    )
+
+
+def _predictions(
+    ready: Prepared,
+    experiment: str,
+    models: tuple[str, ...],
+    members_url: str,
+    mascons_url: str,
+) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
+    """Model, members (basin, member, month) and arguments of scoring, all on the same test months and basins."""
+    data = ready.data
+    units = np.arange(len(data.names)) if experiment == "basins" else ready.placed
+    train, test = data.train, data.test
+    time = data.windows.middle
+    store, seen = open_store(members_url), data.storage[np.ix_(units, train)]
+    options = {
+        "observed": data.storage[np.ix_(units, test)],
+        "time": time[test],
+        "climatology": climatology(np.nan_to_num(seen), time[train], np.isfinite(seen)),
+        "unit": data.names[units],
+        "mask": np.isfinite(data.storage[np.ix_(units, test)]),
+        "uncertainty": data.uncertainty[np.ix_(units, test)],
+        "region": _regions(ready)[units],
+    }
+    for number, model in enumerate(models):
+        members = store["storage"].isel(model=number).values
+        rows = members if len(members) == len(units) else members[units]
+        yield model, rows[..., test], options
+    if mascons_url and experiment != "basins":
+        yield CEILING, _ceiling(ready, mascons_url, units)[:, None, test], options
+
+
+def _regions(ready: Prepared) -> np.ndarray:
+    """Block of the bootstrap of each basin: its fold of places, or itself where it has none."""
+    label = np.array([f"basin {unit}" for unit in range(len(ready.data.names))], dtype=object)
+    for number, (_, valid) in enumerate(ready.regions):
+        label[valid] = f"region {number}"
+    return label
+
+
+def _ceiling(ready: Prepared, mascons_url: str, units: np.ndarray) -> np.ndarray:
+    """Gridded storage averaged over basins: GRACE again, shown as what no model can be asked to beat."""
+    table, store = ready.table, open_store(mascons_url).load()
+    weights = unit_vectors(table["cell_lat"].values, table["cell_lon"].values)
+    nearest = cKDTree(unit_vectors(store["lat"].values, store["lon"].values)).query(weights)[1]
+    series = store["twsa"].values[nearest]
+    area, parent = table["cell_area_km2"].values, table["cell_parent"].values
+    mean = np.stack([np.average(series[parent == unit], axis=0, weights=area[parent == unit]) for unit in units])
+    start = store["record_start"].values
+    month = (start + (store["record_end"].values - start) / 2).astype("datetime64[M]")
+    out = np.full((len(units), len(ready.data.months)), np.nan, np.float32)
+    for place, when in enumerate(ready.data.months):
+        if (month == when).any():
+            out[:, place] = mean[:, month == when].mean(axis=1)
+    return out - np.nanmean(np.where(ready.data.train, out, np.nan), axis=1, keepdims=True)
+
+
+def _illustrations(ready: Prepared, experiment: str, models: tuple[str, ...], members_url: str) -> list[Illustration]:
+    data, label = ready.data, experiment.replace("_", "-")
+    units = np.arange(len(data.names)) if experiment == "basins" else ready.placed
+    store, shown = open_store(members_url), [name for name in ("global_lstm", "ridge", "group_mean") if name in models]
+    members = {}
+    for name in shown:
+        values = store["storage"].isel(model=models.index(name)).values
+        members[name] = values if len(values) == len(units) else values[units]
+    period = data.months >= data.months[data.train].min()
+    period &= data.months <= data.months[data.test].max()
+    largest = np.argsort(-np.nanstd(data.storage[units], axis=1))[[0, len(units) // 3, 2 * len(units) // 3]]
+    first = shown[0]
+    observed = data.storage[units]
+    found = [
+        figures.basin_series(
+            [str(data.names[units[k]]).title() for k in largest],
+            data.windows.middle[period],
+            observed[largest][:, period],
+            {name: values[largest][..., period] for name, values in members.items() if name in shown[:2]},
+            gaps=data.months[period & ~np.isfinite(observed).any(axis=0)],
+            split=data.months[data.test].min(),
+            name=f"series-{label}",
+        ),
+        figures.calibration(
+            observed[:, data.test],
+            {name: values[..., data.test] for name, values in members.items()},
+            np.isfinite(observed[:, data.test]),
+            name=f"calibration-{label}",
+        ),
+    ]
+    if "climate" in ready.table:
+        found.append(
+            figures.coverage_by_group(
+                observed[:, data.test],
+                members[first][..., data.test],
+                np.isfinite(observed[:, data.test]),
+                climate=figures.climate_class(ready.table["climate"].values[units]),
+                model=first,
+                name=f"coverage-{label}",
+            )
+        )
+    return found
