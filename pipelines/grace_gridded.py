@@ -21,7 +21,7 @@ from sciml.grace.gridded_report import Results
 from sciml.grace.layout import Block, Layout, pack
 from sciml.grace.local_lstm import LocalLSTMConfig
 from sciml.grace.steps import Problem
-from sciml.grace.world import Target, World, covered_windows, open_daily, records_of
+from sciml.grace.world import Target, World, covered_windows, open_predictors, records_of
 from sciml.report.results import write_report
 
 MAP_ROWS = 24
@@ -82,7 +82,7 @@ def _world(config: GraceConfig, engine: Engine | Plan, case: str) -> World:
 
 def _files(config: GraceConfig, engine: Engine | Plan) -> World:
     mascons = ingest.read_mascons(config.twsa)
-    daily = open_daily(config.predictors, float(mascons.attrs["resolution_degrees"]))
+    daily = open_predictors(config.predictors, float(mascons.attrs["resolution_degrees"]))
     months, windows, said = covered_windows(daily, records_of(mascons))
     for note in filter(None, [said, *mascons.attrs.get("notes", []), *daily.attrs.get("notes", [])]):
         print(note, flush=True)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from sciml.core.urls import filesystem, is_remote, refused
+from sciml.core.urls import filesystem, is_remote, members, refused
 
 _BLOCK = 1 << 22
 
@@ -24,7 +24,15 @@ def digest(value: Any) -> str:
 
 
 def fingerprint(url: str | os.PathLike[str]) -> dict[str, Any]:
-    """What identifies an input: size and content hash of a local file or folder, size and ETag of S3 objects."""
+    """What identifies an input: size and content hash of a local file or folder, size and ETag of S3 objects.
+
+    A pattern or a list (`urls.members`) is identified by the name and content of each member, not by its folder.
+    """
+    names = members(url)
+    if len(names) > 1:
+        parts = [[name.rstrip("/").rsplit("/", 1)[-1], fingerprint(name)] for name in names]
+        return {"files": len(parts), "sha256": digest(parts)}
+    url = names[0]
     fs, path = filesystem(url)
     with refused(url, "read"):
         info = fs.info(path)

@@ -42,6 +42,43 @@ def exists(url: str | os.PathLike[str]) -> bool:
         return bool(fs.exists(path))
 
 
+def members(url: str | os.PathLike[str]) -> list[str]:
+    """What an option names: one file, folder or store; a list separated by commas; or a pattern with `*`, `?`, `[`.
+
+    A pattern's come in order of their names. What is there under the very name is that. Raises InputError for a pattern
+    without a match.
+    """
+    text = str(url)
+    fs, path = filesystem(text)
+    with refused(text, "read"):
+        if fs.exists(path) or not set(text) & set(",*?["):
+            return [text]
+        if "," in text:
+            return [name for part in text.split(",") if part.strip() for name in members(part.strip())]
+        found = fs.glob(path)
+    return _named(fs, found, text, "matches")
+
+
+def files_in(url: str | os.PathLike[str], endings: tuple[str, ...]) -> list[str]:
+    """Files of a folder that end so, in order of their names. Raises InputError where there is none."""
+    fs, path = filesystem(url)
+    with refused(url, "read"):
+        found = [name for name in fs.ls(path, detail=False) if name.endswith(endings)]
+    return _named(fs, found, str(url), f"ends in {', '.join(endings)}")
+
+
+def is_folder(url: str | os.PathLike[str]) -> bool:
+    fs, path = filesystem(url)
+    with refused(url, "read"):
+        return bool(fs.isdir(path))
+
+
+def _named(fs: fsspec.AbstractFileSystem, found: list[str], url: str, wanted: str) -> list[str]:
+    if not found:
+        raise InputError(f"{url}: no file {wanted}; check the path or the pattern")
+    return [fs.unstrip_protocol(name) if is_remote(url) else name for name in sorted(found)]
+
+
 def read_bytes(url: str | os.PathLike[str]) -> bytes:
     fs, path = filesystem(url)
     with refused(url, "read"):

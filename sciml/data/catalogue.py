@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from sciml.core.errors import InputError
-from sciml.data.stores import Variable
 
 WATER = 1000.0  # density of water [kg m-3]: 1 m of water is 1000 kg m-2, 1 mm is 1 kg m-2
 DAY = 86400.0  # seconds
@@ -215,20 +214,6 @@ _SLIPS = (
 def entry(name: str) -> Entry:
     """The catalogue's entry of a name. Raises KeyError: an unknown name is a defect of the caller."""
     return CATALOGUE[name]
-
-
-def store_variable(name: str, dims: tuple[str, ...], *, may_be_missing: bool = False) -> Variable:
-    """The array of a store that holds a catalogue variable: units, names and believed range."""
-    known = entry(name)
-    return Variable(
-        dims=dims,
-        units=known.units,
-        long_name=known.long_name,
-        standard_name=known.standard_name,
-        dtype=known.dtype,
-        valid_range=(known.valid_min, known.valid_max),
-        may_be_missing=may_be_missing,
-    )
 
 
 def canonical_units(units: str) -> str:

@@ -18,8 +18,8 @@ MEAN_MONTH_S = 86400.0 * 365.25 / 12  # kg m-2 s-1 times this is mm in a month o
 
 
 @dataclass(frozen=True, eq=False)
-class Records:
-    """GRACE solutions. start, end: (record,) datetime64[s], half-open, in order of their middles."""
+class Windows:
+    """Spans of time. start, end: (window,) datetime64[s], half-open."""
 
     start: np.ndarray
     end: np.ndarray
@@ -30,6 +30,11 @@ class Records:
     @property
     def middle(self) -> np.ndarray:
         return self.start + (self.end - self.start) // 2
+
+
+@dataclass(frozen=True, eq=False)
+class Records(Windows):
+    """GRACE solutions, in order of their middles."""
 
     @property
     def month(self) -> np.ndarray:
@@ -41,25 +46,16 @@ class Records:
 
 
 @dataclass(frozen=True, eq=False)
-class Timeline:
+class Timeline(Windows):
     """Windows of a period: each calendar month, replaced by its records' own bounds where it has any.
 
-    start, end: (window,) datetime64[s]; month: (window,) datetime64[M]; observed: (window,) bool; record: (window,)
-    index into the records, -1 for a month without one. A month with two records has two rows.
+    month: (window,) datetime64[M]; observed: (window,) bool; record: (window,) index into the records, -1 for a month
+    without one. A month with two records has two rows.
     """
 
-    start: np.ndarray
-    end: np.ndarray
     month: np.ndarray
     observed: np.ndarray
     record: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.start)
-
-    @property
-    def middle(self) -> np.ndarray:
-        return self.start + (self.end - self.start) // 2
 
     @property
     def days(self) -> np.ndarray:
@@ -108,31 +104,6 @@ def records(start: np.ndarray, end: np.ndarray, *, file: str) -> Records:
     return found
 
 
-def month_overlap(window: Records | Timeline, months: np.ndarray) -> np.ndarray:
-    """Share of each window in each calendar month.
-
-    months: (month,) datetime64[M]. Returns (window, month) in [0, 1]; a row sums to 1 where the months cover the
-    window.
-    """
-    first = np.asarray(months).astype(MONTH)
-    left = np.maximum(window.start[:, None], first.astype(SECOND))
-    right = np.minimum(window.end[:, None], (first + 1).astype(SECOND))
-    overlap = np.maximum((right - left).astype(np.int64), 0)
-    return overlap / (window.end - window.start).astype(np.int64)[:, None]
-
-
-def months_covered(window: Records | Timeline) -> list[np.ndarray]:
-    """Calendar months that each window touches, in order: one array of datetime64[M] per window."""
-    last = (window.end - np.timedelta64(1, "s")).astype(MONTH)
-    return [np.arange(a, b + 1) for a, b in zip(window.start.astype(MONTH), last, strict=True)]
-
-
-def gap_months(found: Records) -> np.ndarray:
-    """Months between the first and the last record that no record calls its own: (gap,) datetime64[M]."""
-    mine = found.month
-    return np.setdiff1d(np.arange(mine[0], mine[-1] + 1), mine)
-
-
 def timeline(first: np.datetime64 | str, stop: np.datetime64 | str, found: Records) -> Timeline:
     """Windows of the half-open period [first, stop) of months.
 
@@ -176,21 +147,6 @@ def record_means(values: np.ndarray, days: np.ndarray, bounds: np.ndarray) -> np
     day = np.asarray(days).astype("datetime64[D]")
     bounds = np.asarray(bounds).astype(SECOND)
     return interval_means(values, day.astype(SECOND), (day + 1).astype(SECOND), bounds[:, 0], bounds[:, 1])
-
-
-def calendar_month_means(values: np.ndarray, days: np.ndarray, months: np.ndarray) -> np.ndarray:
-    """Means of daily values over whole calendar months. values: (day, ...); months: (month,) -> (month, ...)."""
-    first = np.asarray(months).astype(MONTH)
-    bounds = np.stack([first.astype(SECOND), (first + 1).astype(SECOND)], axis=-1)
-    return record_means(values, days, bounds)
-
-
-def covered(source_start: np.ndarray, source_end: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Which windows the intervals cover wholly: (window,) bool."""
-    found = np.zeros(len(start), dtype=bool)
-    for window, _, _ in _overlaps(source_start, source_end, start, end):
-        found[window] = True
-    return found
 
 
 def month_seconds(months: np.ndarray) -> np.ndarray:

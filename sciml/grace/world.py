@@ -10,7 +10,8 @@ from sciml.core.errors import InputError
 from sciml.data import months
 from sciml.data.months import Records, Timeline
 from sciml.data.readers import predictors as predictor_readers
-from sciml.grace.windows import months_covered
+from sciml.data.readers.common import note
+from sciml.grace.windows import is_monthly, months_covered, predictor_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,25 +51,28 @@ def records_of(mascons: xr.Dataset) -> Records:
     return Records(bounds[:, 0].astype(months.SECOND), bounds[:, 1].astype(months.SECOND))
 
 
-def open_daily(url: str, resolution: float) -> xr.Dataset:
-    """The predictors that networks take, of any format we read, at the cells' resolution."""
+def open_predictors(url: str, resolution: float) -> xr.Dataset:
+    """The predictors that networks take, of any format we read, at the cells' resolution; `notes` says what is odd."""
     found = predictor_readers.open_predictors(url, resolution=resolution)
     names = [name for name in predictor_readers.PREDICTORS if name in found]
     if not names:
         wanted = ", ".join(predictor_readers.PREDICTORS)
         raise InputError(f"{url}: none of the predictors {wanted} in it; found {', '.join(map(str, found.data_vars))}")
+    if is_monthly(predictor_steps(found)):
+        note(found, f"{url}: monthly predictors; each is taken to hold all month in means over GRACE's own bounds")
     return found[names]
 
 
-def covered_windows(daily: xr.Dataset, records: Records) -> tuple[np.ndarray, Timeline, str]:
+def covered_windows(predictors: xr.Dataset, records: Records) -> tuple[np.ndarray, Timeline, str]:
     """Months that the predictors cover, the windows from the first record to their end, and a word on what is lost.
 
     Predictors may end before GRACE does: downscaling ends where they end.
     """
-    covered = months_covered(daily["time"].values.astype("datetime64[D]"))
+    steps = predictor_steps(predictors)
+    covered = months_covered(steps)
     first, last = records.month[0], records.month[-1]
     if not len(covered) or covered[-1] < first or covered[0] > last:
-        days = daily["time"].values[[0, -1]].astype("datetime64[D]")
+        days = steps[0, 0].astype("datetime64[D]"), steps[-1, 1].astype("datetime64[D]") - 1
         raise InputError(
             f"predictors from {days[0]} to {days[1]}, GRACE from {first} to {last}: found no month in common,"
             " expected predictors of the training and test years"

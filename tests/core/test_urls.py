@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 from sciml.core.errors import InputError
-from sciml.core.urls import exists, is_remote, join, list_sizes, read_bytes, remove, write_bytes
+from sciml.core.urls import (
+    exists,
+    files_in,
+    is_folder,
+    is_remote,
+    join,
+    list_sizes,
+    members,
+    read_bytes,
+    remove,
+    write_bytes,
+)
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -69,3 +80,22 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_what_was(tmp_path: Path, mo
 def test_names() -> None:
     assert join("s3://bucket/", "/a/", "b") == "s3://bucket/a/b" and join("/x", "y") == "/x/y"
     assert is_remote("s3://b/k") and not is_remote("/a/b") and not is_remote("file:///a") and not is_remote(Path("a"))
+
+
+def test_files_by_pattern_list_and_folder(place: str) -> None:
+    for name in ("b.nc", "a.nc", "c.txt", "x,y.nc"):
+        write_bytes(join(place, name), b"1")
+
+    def names(found: list[str]) -> list[str]:
+        return [name.rsplit("/", 1)[-1] for name in found]
+
+    assert names(members(join(place, "?.nc"))) == ["a.nc", "b.nc"]
+    assert names(members(f"{join(place, 'b.nc')}, {join(place, 'c.txt')}")) == ["b.nc", "c.txt"]
+    assert names(members(join(place, "x,y.nc"))) == ["x,y.nc"]
+    assert members(place) == [place] and is_folder(place)
+    assert names(files_in(place, (".txt",))) == ["c.txt"]
+    assert all(exists(name) for name in [*members(join(place, "*.nc")), *files_in(place, (".nc",))])
+    with pytest.raises(InputError, match="no file matches; check the path or the pattern"):
+        members(join(place, "*.zip"))
+    with pytest.raises(InputError, match=r"no file ends in \.h5"):
+        files_in(place, (".h5",))

@@ -109,5 +109,3 @@ def test_names_are_cf_and_limits_are_ordered():
         assert known.name == name and known.valid_min < known.valid_max and known.typical[0] < known.typical[1]
         assert known.valid_min <= known.typical[1] <= known.valid_max
         assert catalogue.canonical_units(known.units) == known.units
-        variable = catalogue.store_variable(name, ("time", "cell"))
-        assert variable.units == known.units and variable.valid_range == (known.valid_min, known.valid_max)

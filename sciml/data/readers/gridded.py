@@ -1,23 +1,22 @@
-"""Lazy grids: one Zarr store, one NetCDF file, or many NetCDF files of one product, local or s3://.
+"""Lazy grids: one Zarr store, one NetCDF file, or many files of one product, local or s3://.
 
 Nothing is read but the axes and a sample for the range check; the arrays are dask arrays.
 """
 
-import glob
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from sciml.core.errors import InputError
-from sciml.core.urls import exists, filesystem, is_remote, join, read_bytes, refused
+from sciml.core.urls import exists, files_in, filesystem, is_folder, is_remote, join, members, read_bytes, refused
 from sciml.data import catalogue
 from sciml.data.months import MONTH, SECOND
-from sciml.data.readers.common import decode_time, order_axes, reading, require_file
+from sciml.data.readers.common import decode_time, order_axes, reading, require_file, units_of
 
+ENDINGS = (".nc", ".nc4", ".h5")  # of the files that a folder stands for
 _DAY = np.timedelta64(86400, "s")
 _SAMPLE = 24  # time steps that the range check looks at
 _JUDGED = 200  # a mean size is believed from this many cells on
@@ -26,14 +25,12 @@ _JUDGED = 200  # a mean size is believed from this many cells on
 def open_gridded(url: str) -> xr.Dataset:
     """Open a grid lazily: `time` as datetime64[s] in order, `lat` and `lon` ascending, lon in [-180, 180).
 
-    url: a Zarr store, a NetCDF file, a local folder of NetCDF files, or a local pattern with `*`. Raises InputError for
-    what is missing, damaged, has no time axis, or holds a time twice.
+    url: a Zarr store, a NetCDF file, a folder of NetCDF files, a pattern or a list separated by commas (of files or
+    stores that follow each other in time). Raises InputError for what is missing, damaged, has no time axis, differs
+    from the other members, or holds a time twice.
     """
     with reading(url):
         ds = _open(url)
-        if "time" not in ds.dims or "time" not in ds.variables:
-            raise InputError(f"{url}: no axis 'time'; found {list(ds.dims)}; expected time, lat, lon")
-        ds = order_axes(ds, file=url)
         time = ds["time"].values.astype(SECOND)
     order = np.argsort(time, kind="stable")
     if (np.diff(order) != 1).any():
@@ -135,14 +132,43 @@ def _daily(ds: xr.Dataset, bounds: np.ndarray, file: str) -> tuple[xr.Dataset, n
 
 
 def _open(url: str) -> xr.Dataset:
-    if not is_remote(url) and any(mark in str(url) for mark in "*?["):
-        return _open_many(sorted(glob.glob(str(url))), url)  # noqa: PTH207 (patterns may be absolute)
+    files = [file for member in members(url) for file in _files(member)]
+    parts = [_open_one(file) for file in files]
+    if len(parts) == 1:
+        return parts[0]
+    for file, part in zip(files[1:], parts[1:], strict=True):
+        _refuse_other(file, part, files[0], parts[0])
+    return xr.concat(parts, dim="time", data_vars="minimal", coords="minimal", compat="override", join="override")
+
+
+def _files(url: str) -> list[str]:
+    return files_in(url, ENDINGS) if is_folder(url) and not is_zarr(url) else [url]
+
+
+def _refuse_other(file: str, part: xr.Dataset, first_file: str, first: xr.Dataset) -> None:
+    """Refuse a member that would be joined wrongly: other variables, units or cells than the first one's."""
+    if differ := set(first.data_vars) ^ set(part.data_vars):
+        raise InputError(f"{file}: variables differ from {first_file}: {', '.join(sorted(map(str, differ)))}")
+    for name in first.data_vars:
+        found, expected = units_of(part, str(name)), units_of(first, str(name))
+        if found != expected:
+            raise InputError(f"{file}: variable '{name}': found units {found!r}, expected {expected!r} as {first_file}")
+    for axis in ("lat", "lon"):
+        if part.sizes[axis] != first.sizes[axis] or not np.allclose(part[axis], first[axis], atol=1e-4):
+            raise InputError(f"{file}: axis '{axis}' differs from that of {first_file}; expected one grid")
+
+
+def _open_one(url: str) -> xr.Dataset:
+    """A file or a store with its times decoded (each file's have an origin of their own) and its axes in order."""
     require_file(url)
-    if is_zarr(url):
-        return _open_zarr(url)
-    if not is_remote(url) and Path(url).is_dir():
-        return _open_many(sorted(str(p) for p in Path(url).iterdir() if p.suffix in {".nc", ".nc4", ".h5"}), url)
-    return _open_one(url)
+    with reading(url):
+        ds = _open_zarr(url) if is_zarr(url) else _open_netcdf(url)
+        if "valid_time" in ds.dims and "time" not in ds.dims:
+            ds = ds.drop_vars("time", errors="ignore").rename({"valid_time": "time"})
+        if "time" not in ds.dims or "time" not in ds.variables:
+            raise InputError(f"{url}: no axis 'time'; found {list(ds.dims)}; expected time, lat, lon")
+        decoded = decode_time(ds["time"], file=url)
+        return order_axes(ds.assign_coords(time=("time", decoded, {"standard_name": "time"})), file=url)
 
 
 def _open_zarr(url: str) -> xr.Dataset:
@@ -154,7 +180,7 @@ def _open_zarr(url: str) -> xr.Dataset:
         stored = data.encoding.get("shards") or data.encoding.get("chunks") or ()
         for dim, size in zip(data.dims, stored, strict=False):
             chunks[str(dim)] = max(chunks.get(str(dim), 1), int(size))
-    return _with_time(plain.chunk(chunks or {}), url)
+    return plain.chunk(chunks or {})
 
 
 def _is_consolidated(url: str) -> bool:
@@ -163,38 +189,14 @@ def _is_consolidated(url: str) -> bool:
     return exists(join(url, ".zmetadata"))
 
 
-def _open_one(url: str) -> xr.Dataset:
+def _open_netcdf(url: str) -> xr.Dataset:
     options: dict[str, Any] = {"decode_times": False, "chunks": {}}
     try:
         if is_remote(url):
             fs, path = filesystem(url)
-            return _with_time(xr.open_dataset(fs.open(path, "rb"), engine="h5netcdf", **options), url)
-        return _with_time(xr.open_dataset(url, engine="netcdf4", **options), url)
+            return xr.open_dataset(fs.open(path, "rb"), engine="h5netcdf", **options)
+        return xr.open_dataset(url, engine="netcdf4", **options)
     except ValueError as error:
         raise InputError(
             f"{url}: neither NetCDF nor Zarr ({' '.join(str(error).split())[:160]}); check the path"
         ) from error
-
-
-def _open_many(files: list[str], url: str) -> xr.Dataset:
-    if not files:
-        raise InputError(f"{url}: no NetCDF file there; check the path or the pattern")
-    parts = []
-    for file in files:
-        with reading(file):
-            parts.append(_open_one(file))  # each file's times have an origin of their own
-    first = parts[0]
-    for file, part in zip(files, parts, strict=True):
-        missing = set(first.data_vars) ^ set(part.data_vars)
-        if missing:
-            raise InputError(f"{file}: variables differ from {files[0]}: {', '.join(sorted(map(str, missing)))}")
-    return xr.concat(parts, dim="time", data_vars="minimal", coords="minimal", compat="override", join="exact")
-
-
-def _with_time(ds: xr.Dataset, file: str) -> xr.Dataset:
-    if "valid_time" in ds.dims and "time" not in ds.dims:
-        ds = ds.drop_vars("time", errors="ignore").rename({"valid_time": "time"})
-    if "time" in ds.variables and ds["time"].dims == ("time",):
-        decoded = decode_time(ds["time"], file=file)
-        ds = ds.assign_coords(time=("time", decoded, {"standard_name": "time"}))
-    return ds

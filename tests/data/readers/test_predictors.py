@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from sciml.core.digest import fingerprint
 from sciml.core.errors import InputError
 from sciml.data.readers.predictors import PREDICTORS, open_predictors
 
@@ -371,8 +372,59 @@ def test_damaged_and_missing_predictors(tmp_path):
             open_predictors(str(url))
     (tmp_path / "empty").mkdir()
     for url in (tmp_path / "empty", tmp_path / "GLDAS*.nc4"):
-        with pytest.raises(InputError, match="no NetCDF file there"):
+        with pytest.raises(InputError, match=r"no file .*; check the path or the pattern"):
             open_predictors(str(url))
     (tmp_path / "text.nc").write_text("pr,tas\n1,2\n")
     with pytest.raises(InputError, match=r"text\.nc: "):
         open_predictors(str(tmp_path / "text.nc"))
+
+
+def monthly_members(folder):
+    """Three files of a month each, in the catalogue's names."""
+    for k in range(3):
+        part = daily(30).assign_coords(time=("time", 30.0 * k + np.arange(30), daily()["time"].attrs))
+        part.to_netcdf(folder / f"m{k}.nc")
+    return [str(folder / f"m{k}.nc") for k in range(3)]
+
+
+@pytest.mark.parametrize("how", ["folder", "pattern", "list"])
+def test_files_named_in_any_way_are_one_series_and_each_counts_in_the_fingerprint(tmp_path, how):
+    files = monthly_members(tmp_path)
+    url = {"folder": str(tmp_path), "pattern": str(tmp_path / "m?.nc"), "list": ", ".join(files)}[how]
+    assert open_predictors(url).sizes["time"] == 90
+    before = fingerprint(url)
+    assert before == fingerprint(url)
+    with (tmp_path / "m1.nc").open("ab") as file:
+        file.write(b" ")
+    assert fingerprint(url) != before
+
+
+def test_a_store_and_a_file_that_follow_each_other(tmp_path):
+    files = monthly_members(tmp_path)
+    with xr.open_dataset(files[0], decode_times=False) as first:
+        first.load().to_zarr(tmp_path / "m0.zarr", zarr_format=3, consolidated=False)
+    found = open_predictors(f"{tmp_path}/m0.zarr,{files[1]}")
+    xr.testing.assert_equal(found["pr"].load(), open_predictors(",".join(files[:2]))["pr"].load())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda ds: ds.drop_vars("tas"), "variables differ from .*m0.nc: tas"),
+        (lambda ds: ds.assign(tas=ds["tas"].assign_attrs(units="K")), "'tas': found units 'K', expected 'degC'"),
+        (lambda ds: ds.assign_coords(lat=ds["lat"] + 0.5), "axis 'lat' differs"),
+        (lambda ds: ds.rename(time="step"), "no axis 'time'"),
+        (None, "cannot be read to its end"),
+    ],
+)
+def test_a_member_that_does_not_fit_is_named(tmp_path, spoil, says):
+    files = monthly_members(tmp_path)
+    if spoil is None:
+        cut(tmp_path / "m1.nc")
+    else:
+        with xr.open_dataset(files[1], decode_times=False) as ds:
+            changed = spoil(ds.load())
+        changed.to_netcdf(files[1])
+    with pytest.raises(InputError, match=says) as refusal:
+        open_predictors(str(tmp_path / "*.nc"))
+    assert str(refusal.value).startswith(files[1])
