@@ -100,14 +100,21 @@ def geometry(config: EarthConfig, tile: int) -> Geometry:
     )
 
 
-def simulate_tile(config: EarthConfig, tile: int) -> xr.Dataset:
-    """Daily predictors and truth of a tile's land cells.
+@dataclass(frozen=True, eq=False)
+class Nature:
+    """What is true of a tile: weather with `spin_up` days before the output begins, and model A's own storage and
+    fluxes by day, `fields`: name -> (day, cell)."""
 
-    Returns (time, cell) float32 in the catalogue's units: the seven predictors, `truth_groundwater` and
-    `truth_total` storage [kg m-2]; `cell_lat`, `cell_lon` [degrees], `cell_area_km2`, `cell_elevation` [m],
-    `cell_mascon_id` (cell);
-    `restoring_gain` (mascon).
-    """
+    grid: Geometry
+    climate: forcing.Climate
+    land: Land
+    sky: forcing.Weather
+    spin_up: int
+    fields: dict[str, np.ndarray]
+
+
+def plant(config: EarthConfig, tile: int) -> Nature:
+    """Weather of a tile and what model A makes of it: see `truth.simulate`."""
     grid, days = geometry(config, tile), config.days
     spin_up = np.arange(days[0] - np.timedelta64(round(365.25 * config.spin_up_years), "D"), days[0])
     every_day = np.concatenate([spin_up, days])
@@ -118,9 +125,27 @@ def simulate_tile(config: EarthConfig, tile: int) -> xr.Dataset:
     land = Land(latitude, longitude, area, height)
     sky = forcing.weather(climate, land, every_day, _rng(config, tile, "weather"))
     downstream = truth.drainage(grid.shape, where, height)
-    planted = truth.simulate(climate, land, sky, every_day, downstream, len(spin_up), _rng(config, tile, "model A"))
+    fields = truth.simulate(climate, land, sky, every_day, downstream, len(spin_up), _rng(config, tile, "model A"))
+    return Nature(grid, climate, land, sky, len(spin_up), fields)
+
+
+def simulate_tile(config: EarthConfig, tile: int) -> xr.Dataset:
+    """Daily predictors and truth of a tile's land cells.
+
+    Returns (time, cell) float32 in the catalogue's units: the seven predictors, `truth_groundwater` and
+    `truth_total` storage [kg m-2]; `cell_lat`, `cell_lon` [degrees], `cell_area_km2`, `cell_elevation` [m],
+    `cell_mascon_id` (cell);
+    `restoring_gain` (mascon).
+    """
+    nature = plant(config, tile)
+    grid, land, planted = nature.grid, nature.land, nature.fields
     seen = predictors.simulate(
-        climate, land, sky, len(spin_up), config.precipitation_error, _rng(config, tile, "model B")
+        nature.climate,
+        land,
+        nature.sky,
+        nature.spin_up,
+        config.precipitation_error,
+        _rng(config, tile, "model B"),
     )
     gain = restoring_gain(grid, seen["cw"] + seen["snw"] + seen["mrso"])
     if config.variant == "identical":
@@ -133,15 +158,19 @@ def simulate_tile(config: EarthConfig, tile: int) -> xr.Dataset:
         {name: (("time", "cell"), value, catalogue.entry(name).attributes) for name, value in seen.items()}
         | {f"truth_{name}": (("time", "cell"), planted[name], storage) for name in TRUTH}
         | {
-            "cell_lat": ("cell", latitude, {"units": "degrees_north"}),
-            "cell_lon": ("cell", longitude, {"units": "degrees_east"}),
-            "cell_area_km2": ("cell", area, {"units": "km2"}),
-            "cell_elevation": ("cell", height, {"units": "m"}),
-            "cell_mascon_id": ("cell", grid.mascon[where] + first_id),
+            "cell_lat": ("cell", land.latitude, {"units": "degrees_north"}),
+            "cell_lon": ("cell", land.longitude, {"units": "degrees_east"}),
+            "cell_area_km2": ("cell", land.area, {"units": "km2"}),
+            "cell_elevation": ("cell", land.elevation, {"units": "m"}),
+            "cell_mascon_id": ("cell", grid.mascon[grid.land] + first_id),
             "restoring_gain": ("mascon", gain),
         },
-        coords={"time": days},
-        attrs={"title": f"generated Earth, tile {tile}: {climate.name}", "variant": config.variant, "tile": tile},
+        coords={"time": config.days},
+        attrs={
+            "title": f"generated Earth, tile {tile}: {nature.climate.name}",
+            "variant": config.variant,
+            "tile": tile,
+        },
     )
 
 

@@ -30,13 +30,13 @@ def simulate(
         downstream,
         land.area,
     )
-    names = ("cw", "snw", "mrso", "hfls", "mrros", "groundwater", "total")
+    names = ("cw", "snw", "mrso", "hfls", "mrros", "groundwater", "river", "total")
     out = {name: np.empty((len(days) - spin_up, len(land.area)), np.float32) for name in names}
     for day, (state, fluxes) in enumerate(run, start=-spin_up):
         if day < 0:
             continue
         out["cw"][day], out["snw"][day], out["mrso"][day] = state.canopy, state.snow, state.soil
-        out["groundwater"][day], out["total"][day] = state.groundwater, state.total
+        out["groundwater"][day], out["river"][day], out["total"][day] = state.groundwater, state.river, state.total
         out["hfls"][day] = fluxes.evaporation * (a.LATENT_HEAT / a.DAY)
         out["mrros"][day] = fluxes.surface_runoff / a.DAY
     return out | {"pr": sky.precipitation[spin_up:] / np.float32(a.DAY), "tas": sky.temperature[spin_up:]}
