@@ -120,8 +120,7 @@ def roc_area(forecast: np.ndarray, observed: np.ndarray, counts: np.ndarray | No
     """
     forecast, observed = _checked(forecast, observed.astype(bool))
     times = _times(counts, len(forecast))
-    group = _groups(forecast)
-    events, others = (times * observed) @ group, (times * ~observed) @ group
+    events, others = (_group_sums(forecast, times * which) for which in (observed, ~observed))
     below = np.cumsum(others, axis=-1) - others
     pairs = events.sum(axis=-1) * others.sum(axis=-1)
     return _ratio((events * (below + others / 2)).sum(axis=-1), pairs)
@@ -144,16 +143,18 @@ def spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None) -> 
 
 
 def _ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    group = _groups(values)
-    weight = times @ group
+    weight = _group_sums(values, times)
     middle = np.cumsum(weight, axis=-1) - weight + (weight + 1) / 2
-    return middle @ group.T
+    return middle[..., np.unique(values, return_inverse=True)[1]]
 
 
-def _groups(values: np.ndarray) -> np.ndarray:
-    """(record, distinct value): 1 where the record holds that value, values ascending."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    return np.eye(len(distinct))[inverse]
+def _group_sums(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sums of weights (..., record) over the records that hold each distinct value: (..., value), values ascending."""
+    if not len(values):
+        return weight
+    order = np.argsort(values, kind="stable")
+    first = np.flatnonzero(np.concatenate([[True], np.diff(values[order]) > 0]))
+    return np.add.reduceat(weight[..., order], first, axis=-1)
 
 
 def _times(counts: np.ndarray | None, records: int) -> np.ndarray:
