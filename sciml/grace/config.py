@@ -10,7 +10,7 @@ from sciml.core.errors import ConfigError
 
 MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
 Model = Literal["lstm", "global_lstm", "ridge"]
-Experiment = Literal["synthetic_t1", "synthetic_t2", "basins", "regroup", "downscale"]
+Experiment = Literal["synthetic_t1", "synthetic_t2", "basins", "regroup", "downscale", "drought"]
 
 
 class GraceConfig(Config):
@@ -32,16 +32,18 @@ class GraceConfig(Config):
     }
 
     source: Literal["generated", "basins", "gridded"] = Field("generated", description="where the data come from")
-    experiment: tuple[Experiment, ...] = Field((), description="what is tried [all that the source allows]")
+    experiment: tuple[Experiment, ...] = Field((), description="what is tried [what the source alone allows]")
     models: tuple[Model, ...] = Field(("lstm", "global_lstm", "ridge"), description="trained models")
 
-    twsa: str = Field("", description="storage: a mascon NetCDF (gridded) or a basin table (basins)")
+    twsa: str = Field("", description="storage: GRACE files (gridded) or a basin table (basins)")
     twsa_variable: str = Field("TWS_GRACE_JPL_mascons", description="storage variable of a basin table")
-    predictors: str = Field("", description="predictors: daily Zarr or NetCDF (gridded), or a basin table (basins)")
+    predictors: str = Field("", description="predictors: daily or monthly files (gridded), or a basin table (basins)")
     predictor_family: tuple[str, ...] = Field(("ERA5_Land",), description="products of a basin table")
     real_months: str = Field("", description="CSV of GRACE's real months, masks a table's filled gaps")
     basin_mask: str = Field("", description="NetCDF with basin_index(lat, lon), places the basins")
     mascons: str = Field("", description="a mascon NetCDF beside the basins: trend and amplitude maps, ceiling row")
+    usdm: str = Field("", description="Drought Monitor by county and week, NetCDF or CSV (drought)")
+    county_centers: str = Field("", description="CSV of county centres by FIPS code (drought)")
     groups: int = Field(50, ge=2, description="neighbourhoods of `regroup`")
 
     train_first: str = Field("2002-08", description="first training month", pattern=MONTH)
@@ -79,17 +81,21 @@ class GraceConfig(Config):
                 f"--predictors {self.predictors}: a basin table holds storage and predictors; expected the file of"
                 f" --twsa, {self.twsa}"
             )
-        allowed = EXPERIMENTS[self.source]
+        allowed = EXPERIMENTS[self.source] + ON_REQUEST.get(self.source, ())
         for name in self.experiment:
             if name not in allowed:
                 raise ConfigError(f"--experiment {name}: source {self.source} offers {', '.join(allowed)}")
         if self.source == "basins" and "regroup" in self.experiments and not self.basin_mask:
             raise ConfigError("--experiment regroup needs --basin-mask, which places the basins")
+        if "drought" in self.experiments:
+            for field in ("usdm", "county_centers", "mascons", "basin_mask"):
+                if not getattr(self, field):
+                    raise ConfigError(f"--experiment drought needs --{field.replace('_', '-')}")
         return self
 
     @property
     def experiments(self) -> tuple[str, ...]:
-        """The experiments to run: those named, or all that the source offers."""
+        """The experiments to run: those named, or all that the source alone allows."""
         return self.experiment or EXPERIMENTS[self.source]
 
 
@@ -97,4 +103,9 @@ EXPERIMENTS: Mapping[str, tuple[str, ...]] = {
     "generated": ("synthetic_t1", "synthetic_t2"),
     "basins": ("basins", "regroup"),
     "gridded": ("downscale",),
+}
+
+# Experiments that need files of their own besides the source's.
+ON_REQUEST: Mapping[str, tuple[str, ...]] = {
+    "basins": ("drought",),
 }
