@@ -10,7 +10,7 @@ from sciml.core.errors import ConfigError
 
 MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
 Model = Literal["lstm", "global_lstm", "ridge"]
-Experiment = Literal["synthetic_t1", "synthetic_t2", "basins", "regroup", "downscale", "drought"]
+Experiment = Literal["synthetic_t1", "synthetic_t2", "basins", "regroup", "downscale", "drought", "flood"]
 
 
 class GraceConfig(Config):
@@ -43,7 +43,9 @@ class GraceConfig(Config):
     basin_mask: str = Field("", description="NetCDF with basin_index(lat, lon), places the basins")
     mascons: str = Field("", description="a mascon NetCDF beside the basins: trend and amplitude maps, ceiling row")
     usdm: str = Field("", description="Drought Monitor by county and week, NetCDF or CSV (drought)")
-    county_centers: str = Field("", description="CSV of county centres by FIPS code (drought)")
+    county_centers: str = Field("", description="CSV of county centres by FIPS code (drought, flood)")
+    flood_reports: str = Field("", description="NCEI Storm Events: a file or a quoted pattern (flood)")
+    precipitation: str = Field("", description="gridded rain in place of the predictors' own (flood)")
     groups: int = Field(50, ge=2, description="neighbourhoods of `regroup`")
 
     train_first: str = Field("2002-08", description="first training month", pattern=MONTH)
@@ -91,6 +93,14 @@ class GraceConfig(Config):
             for field in ("usdm", "county_centers", "mascons", "basin_mask"):
                 if not getattr(self, field):
                     raise ConfigError(f"--experiment drought needs --{field.replace('_', '-')}")
+        if "flood" in self.experiments and self.source != "generated":
+            for field in ("flood_reports", *(["basin_mask"] if self.source == "basins" else [])):
+                if not getattr(self, field):
+                    raise ConfigError(f"--experiment flood needs --{field.replace('_', '-')}")
+        if self.flood_reports and ("flood" not in self.experiments or self.source == "generated"):
+            raise ConfigError(
+                "--flood-reports would not be read; expected --experiment flood with --source basins or gridded"
+            )
         return self
 
     @property
@@ -107,5 +117,7 @@ EXPERIMENTS: Mapping[str, tuple[str, ...]] = {
 
 # Experiments that need files of their own besides the source's.
 ON_REQUEST: Mapping[str, tuple[str, ...]] = {
-    "basins": ("drought",),
+    "generated": ("flood",),
+    "basins": ("drought", "flood"),
+    "gridded": ("flood",),
 }
