@@ -8,6 +8,7 @@ import numpy as np
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from cluster.train import Training
+from pipelines import grace_flood
 from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import InputError
 from sciml.data.splits import Period
@@ -29,7 +30,11 @@ def job(config: GraceConfig, engine: Engine) -> str:
     findings = [
         basin_report.finding(ready, experiment, models, ref.url, mascons_url)
         for experiment, (models, ref) in experiments.items()
+        if experiment.removesuffix("_region_out") in config.experiments
     ]
+    if "flood" in config.experiments:
+        models, ref = experiments["basins"]
+        findings += grace_flood.basins(config, ready, models, ref.url, mascons_url)
     more = [basin_report.mascon_section(config.mascons)] if mascons else []
     facts = basin_report.facts(config, ready, engine.run.stores)
     return write_report(engine.run.url, config.pipeline, "GRACE on river basins", findings, facts, more)
@@ -80,9 +85,9 @@ def _stages(
 
 def _experiments(config: GraceConfig, ready: Prepared) -> list[str]:
     found = []
-    if "basins" in config.experiments:
+    if {"basins", "drought", "flood"} & set(config.experiments):
         found.append("basins")
-        if len(ready.regions):
+        if "basins" in config.experiments and len(ready.regions):
             found.append("basins_region_out")
     if "regroup" in config.experiments:
         if ready.grouped is None:

@@ -8,6 +8,7 @@ import numpy as np
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from cluster.train import Training
+from pipelines import grace_flood
 from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import InputError
 from sciml.core.urls import join
@@ -25,6 +26,7 @@ from sciml.grace.world import Target, World, covered_windows, open_predictors, r
 from sciml.report.results import write_report
 
 MAP_ROWS = 24
+TOTAL_STORAGE = ("synthetic_t2", "downscale")  # experiments whose storage is all of the water, as floods need it
 WINDOW_BYTES = 100e6  # of members that one item of the downscaling holds
 
 
@@ -39,16 +41,23 @@ def job(config: GraceConfig, engine: Engine) -> str:
             problem = _problem(config, world, target, layout, fine, coarse)
             suffix = f"_{case}" if case not in ("", "different") else ""
             outcomes[target.experiment + suffix] = _downscale(config, problem, engine, coarse.digest, suffix)
+    flood = "flood" in config.experiments
+    planted = grace_flood.planted(config, engine) if flood and config.source == "generated" else None
     if isinstance(engine, Plan):
         return ""
     findings = []
     for experiment, (results, downscaled) in outcomes.items():
+        if not experiment.startswith(config.experiments):
+            continue
         found = gridded_report.finding(experiment, results)
         product_of = downscaled[gridded_report.best(found.scores, results)]
         mapped = _map(experiment, results.problem, product_of, engine)
         product.write_netcdf(mapped.url, join(engine.run.url, f"{experiment}.nc"))
         findings += [gridded_report.cross_validation(experiment, results)] if config.preset == "paper" else []
         findings.append(found)
+    if flood:
+        total = next(results for name, (results, _) in outcomes.items() if name.startswith(TOTAL_STORAGE))
+        findings += grace_flood.cells(config, total, planted.url if planted else "")
     facts = gridded_report.facts(config, results.problem, engine.run.stores)
     return write_report(engine.run.url, config.pipeline, "GRACE downscaling", findings, facts)
 
@@ -77,7 +86,8 @@ def _world(config: GraceConfig, engine: Engine | Plan, case: str) -> World:
         memory_bytes=5 * template.nbytes() // (2 * earth.tiles),
     )
     ref = engine.stage(stage)
-    return generated.world(earth, ref.url, ref.digest, config.experiments, template.shards["cell"])
+    wanted = (*config.experiments, *(TOTAL_STORAGE if "flood" in config.experiments else ()))
+    return generated.world(earth, ref.url, ref.digest, wanted, template.shards["cell"])
 
 
 def _files(config: GraceConfig, engine: Engine | Plan) -> World:

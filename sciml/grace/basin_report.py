@@ -119,7 +119,7 @@ def _predictions(
         rows = members if len(members) == len(units) else members[units]
         yield model, rows[..., test], options
     if mascons_url and experiment != "basins":
-        yield CEILING, _ceiling(ready, mascons_url, units)[:, None, test], options
+        yield CEILING, mascon_storage(ready, mascons_url, units)[:, None, test], options
 
 
 def _regions(ready: Prepared) -> np.ndarray:
@@ -130,8 +130,11 @@ def _regions(ready: Prepared) -> np.ndarray:
     return label
 
 
-def _ceiling(ready: Prepared, mascons_url: str, units: np.ndarray) -> np.ndarray:
-    """Gridded storage averaged over basins: GRACE again, shown as what no model can be asked to beat."""
+def mascon_storage(ready: Prepared, mascons_url: str, units: np.ndarray) -> np.ndarray:
+    """Gridded storage averaged over basins, anomalies to the training months: (unit, month) [mm], NaN in gaps.
+
+    GRACE again: where storage is predicted, what no model can be asked to beat.
+    """
     table, store = ready.table, open_store(mascons_url).load()
     weights = unit_vectors(table["cell_lat"].values, table["cell_lon"].values)
     nearest = cKDTree(unit_vectors(store["lat"].values, store["lon"].values)).query(weights)[1]
