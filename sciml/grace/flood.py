@@ -96,7 +96,8 @@ class Scored:
     """Indices and reports on the records that count, the same for all models.
 
     index: model -> (unit, month); reported: (unit, month) bool; train, test: (unit, month) bool, records of either
-    period; storage_of: whose storage `storage_alone` takes; threshold: model -> least index of an alarm.
+    period; headline: the model whose index told the training floods best; storage_of: whose storage did so alone, which
+    `storage_alone` takes; threshold: model -> least index of an alarm.
     """
 
     case: FloodCase
@@ -105,6 +106,7 @@ class Scored:
     reported: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    headline: str
     storage_of: str
     threshold: Mapping[str, float]
 
@@ -112,7 +114,8 @@ class Scored:
 def prepare(case: FloodCase, kind: str) -> Scored:
     """Indices of all models and both baselines, their thresholds, and the records that all of them know.
 
-    `storage_alone` takes the storage that told the training floods best. The threshold of each lets false alarms into
+    Headline and `storage_alone` are chosen in the training months (the first model where those hold no report). The
+    threshold of each lets false alarms into
     a fifth of the training months without a flood; where no training month is covered by reports, all training months
     count as such. Raises InputError where nothing is left to score, or all of it is of one kind.
     """
@@ -129,13 +132,18 @@ def prepare(case: FloodCase, kind: str) -> Scored:
             f" {len(case.name)} units that reports, rain and storage cover; expected both kinds; check --flood-reports"
             " and the test period"
         )
-    storage_of = next(iter(alone))
-    if 0 < (reported & train).sum() < train.sum():
-        storage_of = max(alone, key=lambda name: float(events.roc_area(alone[name][train], reported[train])))
+    headline, storage_of = (_best(found, reported, train) for found in ({m: index[m] for m in alone}, alone))
     index["storage_alone"] = alone[storage_of]
     quiet = train & ~reported if train.any() else known & case.train
     threshold = {name: _threshold(values[quiet]) for name, values in index.items()}
-    return Scored(case, kind, index, reported, train, test, storage_of, threshold)
+    return Scored(case, kind, index, reported, train, test, headline, storage_of, threshold)
+
+
+def _best(index: Mapping[str, np.ndarray], reported: np.ndarray, train: np.ndarray) -> str:
+    """The index with the largest ROC area in training; the first where training holds one kind of month alone."""
+    if not 0 < (reported & train).sum() < train.sum():
+        return next(iter(index))
+    return max(index, key=lambda name: float(events.roc_area(index[name][train], reported[train])))
 
 
 def _threshold(quiet: np.ndarray) -> float:

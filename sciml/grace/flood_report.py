@@ -67,7 +67,7 @@ def _section(
     points: Mapping[str, np.ndarray],
     where: str,
 ) -> Section:
-    best = headline(scores)
+    best = scored.headline
     table = comparison_table(
         scores,
         caption=f"{TITLES[scored.kind]}: months with a report against months without, all units pooled.",
@@ -84,23 +84,18 @@ def _section(
         + " Thresholds let alarms into a fifth of the training months without a report. Bold: best of the column."
     )
     table = type(table)(table.caption, table.header, table.rows, [note])
-    pictures = [_roc(scored, scores, best), *_maps(scored, best, place, points), *_gain(scored, rows, best, place)]
+    pictures = [_roc(scored, scores), *_maps(scored, best, place, points), *_gain(scored, rows, best, place)]
     return Section(TITLES[scored.kind], [*sentences(scored, scores, where), *scored.case.notes], [table, *pictures])
-
-
-def headline(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """The index with the largest ROC area."""
-    return max((m for m in scores if m not in flood.BASELINES), key=lambda m: scores[m]["roc_area"] or 0.0)
 
 
 def sentences(scored: Scored, scores: Mapping[str, Mapping[str, Any]], where: str) -> list[str]:
     """What a decision-maker needs: does the index tell floods, better than rain or storage alone, at which cost."""
-    best = headline(scores)
+    best = scored.headline
     own, kind = scores[best], KINDS[scored.kind].lower()
     rate = own["n_events"] / own["n_records"]
     first = (
-        f"{where}: with storage from {LABELS.get(best, best)}, the flood potential ranks a month with a {kind} report"
-        f" above one without in {own['roc_area']:.0%} of pairs{_span(own['roc_area_ci'])}; one half would be chance. "
+        f"{where}: with storage from {LABELS.get(best, best)}, the best in the training years, the flood potential"
+        f" ranks a month with a {kind} report above one without in {own['roc_area']:.0%} of pairs{_span(own['roc_area_ci'])}; one half would be chance. "
     )
     first += " ".join(_against(own, rival) for rival in flood.BASELINES)
     alarm = (
@@ -133,9 +128,10 @@ def _span(interval: Sequence[float | None]) -> str:
     return "" if low is None or high is None else f" (90 % interval {low:.0%} to {high:.0%})"
 
 
-def _roc(scored: Scored, scores: Mapping[str, Mapping[str, Any]], best: str) -> Illustration:
-    models = sorted((m for m in scores if m not in flood.BASELINES), key=lambda m: -(scores[m]["roc_area"] or 0.0))
-    shown = [*models[:SHOWN], *flood.BASELINES]
+def _roc(scored: Scored, scores: Mapping[str, Mapping[str, Any]]) -> Illustration:
+    others = sorted(scored.case.storage, key=lambda m: -(scores[m]["roc_area"] or 0.0))
+    others.remove(scored.headline)
+    shown = [scored.headline, *others[: SHOWN - 1], *flood.BASELINES]
     with style.rc():
         figure = style.new_figure(6.2, 5.2)
         axes = figure.subplots()
@@ -145,7 +141,7 @@ def _roc(scored: Scored, scores: Mapping[str, Mapping[str, Any]], best: str) -> 
             curve = events.roc_curve(scored.index[model][scored.test], scored.reported[scored.test])
             label = f"{LABELS.get(model, model)} ({scores[model]['roc_area']:.2f})"
             axes.plot(curve.pofd, curve.pod, label=label, **look)
-            if model in (best, "precipitation_alone") and scores[model]["roc_area_ci"][0] is not None:
+            if model in (scored.headline, "precipitation_alone") and scores[model]["roc_area_ci"][0] is not None:
                 axes.fill_between(RATES, *flood.roc_band(scored, model, RATES), color=look["color"], alpha=0.15, lw=0)
             axes.plot(scores[model]["far"], scores[model]["tpr"], "o", color=look["color"], markersize=5)
         axes.set(
@@ -156,7 +152,7 @@ def _roc(scored: Scored, scores: Mapping[str, Mapping[str, Any]], best: str) -> 
         f"roc-{scored.kind.replace('_', '-')}",
         figure,
         "ROC curves: the share of months with a report that get an alarm, against that of months without, as the"
-        " threshold falls. Dots: the threshold of the training years. Shaded: 90 % band of the best index and of rain"
+        " threshold falls. Dots: the threshold of the training years. Shaded: 90 % band of the first index and of rain"
         " alone, from draws of years.",
         "ROC curves. Areas: " + ", ".join(f"{LABELS.get(m, m)} {scores[m]['roc_area']:.2f}" for m in shown) + ".",
     )
