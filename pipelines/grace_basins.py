@@ -149,7 +149,7 @@ def _mascons(config: GraceConfig, engine: Engine | Plan) -> StoreRef | None:
         1,
         ingest.blocks(mascons.sizes["mascon"], size),
         ingest.template(mascons, size),
-        ingest.Ingest(config.mascons),
+        ingest.Ingest(mascons),
         config={},
         inputs={"mascons": fingerprint(config.mascons)},
         seconds=1.0,

@@ -22,7 +22,7 @@ from sciml.grace.gridded_report import Results
 from sciml.grace.layout import Block, Layout, pack
 from sciml.grace.local_lstm import LocalLSTMConfig
 from sciml.grace.steps import Problem
-from sciml.grace.world import Target, World, covered_windows, open_predictors, records_of
+from sciml.grace.world import Target, World, covered_windows, open_predictors, records_of, with_predictors
 from sciml.report.results import write_report
 
 MAP_ROWS = 24
@@ -103,9 +103,10 @@ def _files(config: GraceConfig, engine: Engine | Plan) -> World:
             1,
             ingest.blocks(mascons.sizes["mascon"], ingest.MASCONS_PER_ITEM),
             ingest.template(mascons, ingest.MASCONS_PER_ITEM),
-            ingest.Ingest(config.twsa),
+            ingest.Ingest(mascons),
             config={},
             inputs=inputs,
+    mascons = with_predictors(mascons, daily)
             seconds=3.0,
             memory_bytes=3 * mascons["twsa"].nbytes,
         )

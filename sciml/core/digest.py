@@ -30,8 +30,8 @@ def fingerprint(url: str | os.PathLike[str]) -> dict[str, Any]:
     """
     names = members(url)
     if len(names) > 1:
-        parts = [[name.rstrip("/").rsplit("/", 1)[-1], fingerprint(name)] for name in names]
-        return {"files": len(parts), "sha256": digest(parts)}
+        each = [[name.rstrip("/").rsplit("/", 1)[-1], fingerprint(name)] for name in names]
+        return {"files": len(each), "sha256": digest(each)}
     url = names[0]
     fs, path = filesystem(url)
     with refused(url, "read"):

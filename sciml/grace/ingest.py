@@ -1,4 +1,4 @@
-"""Mascon files into a store: storage and its uncertainty by record, trend and annual cycle of each mascon."""
+"""Storage by mascon into a store: storage and its uncertainty by record, trend and annual cycle of each mascon."""
 
 import functools
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from sciml.data.readers import grctellus
+from sciml.data.readers import storage
 from sciml.data.stores import Template, Variable
 from sciml.metrics.seasonal import cycle
 
@@ -17,11 +17,11 @@ TYPICAL_SIGMA_MM = 20.0  # of a mascon's monthly solution (Wiese et al. 2016, do
 
 @functools.lru_cache(maxsize=2)
 def read_mascons(url: str) -> xr.Dataset:
-    """The mascon file, read once in each process: see `sciml.data.readers.grctellus.read`.
+    """Storage by mascon, of any product: see `sciml.data.readers.storage.read`. Read once in each process.
 
-    A file without uncertainty gets that of a typical solution, and says so.
+    A product without uncertainty gets that of a typical solution, and says so.
     """
-    mascons = grctellus.read(url)
+    mascons = storage.read(url)
     if "twsa_uncertainty" not in mascons:
         sigma = np.full(mascons["twsa"].shape, TYPICAL_SIGMA_MM, np.float32)
         mascons["twsa_uncertainty"] = (mascons["twsa"].dims, sigma)
@@ -64,14 +64,14 @@ def template(mascons: xr.Dataset, size: int) -> Template:
     return Template(sizes, variables, shards={"mascon": size}, coordinates=coordinates)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ingest:
     """Stage function: the block's series as they were observed, and what they say of trend and season."""
 
-    url: str
+    mascons: xr.Dataset
 
     def __call__(self, item: MasconBlock) -> dict[str, np.ndarray]:
-        mascons = read_mascons(self.url).isel(mascon=slice(item.mascon_start, item.mascon_stop))
+        mascons = self.mascons.isel(mascon=slice(item.mascon_start, item.mascon_stop))
         values = mascons["twsa"].values
         fit = cycle(values, mascons["time"].values, np.isfinite(values))
         sigma = mascons["twsa_uncertainty"].values

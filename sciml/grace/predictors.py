@@ -19,8 +19,8 @@ from sciml.grace.windows import window_means
 def packed_windows(daily: xr.Dataset, layout: Layout, months: np.ndarray, records: Records) -> xr.Dataset:
     """Window means of all packed cells, lazily; one Dask chunk an item's slot.
 
-    daily: (time, cell) with `cell` in the order of `layout.source`'s numbers, or (time, lat, lon) on a grid that holds
-    every cell centre. Padding repeats the first cell and is overwritten by NaN.
+    daily: (time, cell) with `cell` in the order of `layout.source`'s numbers, or (time, lat, lon) on a grid of the
+    same cells. Padding repeats the first cell and is overwritten by NaN.
     """
     if "cell" in daily.dims:
         chosen = daily.isel(cell=xr.DataArray(np.maximum(layout.source, 0), dims="cell"))
@@ -32,22 +32,25 @@ def packed_windows(daily: xr.Dataset, layout: Layout, months: np.ndarray, record
 
 
 def _at_cells(daily: xr.Dataset, layout: Layout) -> xr.Dataset:
-    """Values at the cells' centres; a grid that misses one by more than a hundredth of a degree is refused."""
-    index = {}
+    """Values at the cells' centres, NaN beyond the grid's ends; a grid that misses a centre inside them is refused."""
+    index, beyond = {}, np.zeros(len(layout.real), bool)
     for axis, wanted in (("lat", layout.lat), ("lon", layout.lon)):
         grid = daily[axis].values
         target = np.where(layout.real, wanted, grid[0])
         place = np.clip(np.searchsorted(grid, target), 1, len(grid) - 1)
         place = place - (target - grid[place - 1] < grid[place] - target)
-        worst = np.abs(grid[place] - target)
-        if worst.max() > 0.01:
-            far = int(np.argmax(worst))
+        outside = (target < grid[0] - 0.01) | (target > grid[-1] + 0.01)
+        off = np.where(outside, 0.0, np.abs(grid[place] - target))
+        if off.max() > 0.01:
+            far = int(np.argmax(off))
             raise InputError(
                 f"predictors: axis '{axis}': nothing at {target[far]:.3f}, the nearest is {grid[place[far]]:.3f};"
                 " expected the half-degree cells of the mascon file; regrid the predictors first"
             )
+        beyond |= outside
         index[axis] = xr.DataArray(place, dims="cell")
-    return daily.isel(index)
+    found = daily.isel(index)
+    return found.where(xr.DataArray(~beyond, dims="cell")) if beyond.any() else found
 
 
 def coarse_template(names: Sequence[str], layout: Layout, months: int, records: int) -> Template:

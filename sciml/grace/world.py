@@ -11,6 +11,7 @@ from sciml.data import months
 from sciml.data.months import Records, Timeline
 from sciml.data.readers import predictors as predictor_readers
 from sciml.data.readers.common import note
+from sciml.data.readers.mascons import select
 from sciml.grace.windows import is_monthly, months_covered, predictor_steps
 
 
@@ -65,6 +66,30 @@ def open_predictors(url: str, resolution: float) -> xr.Dataset:
 
 def covered_windows(predictors: xr.Dataset, records: Records) -> tuple[np.ndarray, Timeline, str]:
     """Months that the predictors cover, the windows from the first record to their end, and a word on what is lost.
+def with_predictors(mascons: xr.Dataset, predictors: xr.Dataset) -> xr.Dataset:
+    """Mascons most of whose land lies inside the predictors' grid; `notes` says what was left out.
+
+    A grid may be regional, or end at 60 S as GLDAS does. Raises InputError where it touches none.
+    """
+    inside = np.ones(mascons.sizes["cell"], bool)
+    for axis in ("lat", "lon"):
+        at, ends = mascons[f"cell_{axis}"].values, predictors[axis].values[[0, -1]]
+        inside &= (at > ends[0] - 0.01) & (at < ends[1] + 0.01)
+    area, parent = mascons["cell_area_km2"].values, mascons["cell_parent"].values
+    count = mascons.sizes["mascon"]
+    keep = np.bincount(parent, area * inside, count) >= 0.5 * np.bincount(parent, area, count)
+    if not keep.any():
+        spans = [f"{predictors[axis].values[0]:g} .. {predictors[axis].values[-1]:g}" for axis in ("lat", "lon")]
+        raise InputError(
+            f"predictors of latitudes {spans[0]} and longitudes {spans[1]}: found no mascon there, expected some of"
+            f" {count}; give predictors of the mascons' land"
+        )
+    if keep.all():
+        return mascons
+    text = f"{count - keep.sum()} of {count} mascons lie outside the predictors' grid and are left out"
+    return note(select(mascons, keep), text)
+
+
 
     Predictors may end before GRACE does: downscaling ends where they end.
     """

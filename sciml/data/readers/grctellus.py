@@ -24,6 +24,7 @@ from sciml.data.readers.common import (
     resolution_degrees,
     units_of,
 )
+from sciml.data.readers.mascons import Places, mascon_dataset, select
 
 LAYOUT = "a GRCTellus mascon file"
 _BLOCK = 61  # records read at once; the files are chunked so
@@ -52,7 +53,7 @@ def read(file: str) -> xr.Dataset:
     catalogue.check_range(
         "twsa", twsa, file=file, units=units_of(ds, "lwe_thickness") or "none", axis=1, what="lwe_thickness"
     )
-    out = _pack(ds, records, cells, twsa, sigma, keep=~empty)
+    out = select(_pack(ds, records, cells, twsa, sigma), ~empty)
     out.attrs.update(source=file, title=str(ds.attrs.get("title", "")), resolution_degrees=cells["resolution"])
     if empty.any():
         dropped = cells["mascon_id"][empty]
@@ -61,20 +62,6 @@ def read(file: str) -> xr.Dataset:
     if "land_mask" not in ds:
         note(out, f"{file}: no land_mask; every cell counts as land")
     return out
-
-
-def to_map(values: np.ndarray, mascons: xr.Dataset) -> xr.DataArray:
-    """Spread values of mascons over their land cells. values: (..., mascon) -> (..., lat, lon), NaN elsewhere."""
-    values = np.asarray(values)
-    step = float(mascons.attrs["resolution_degrees"])
-    lat = np.arange(-90 + step / 2, 90, step)
-    lon = np.arange(-180 + step / 2, 180, step)
-    out = np.full((*values.shape[:-1], len(lat), len(lon)), np.nan, dtype=np.result_type(values, np.float32))
-    row = np.round((mascons["cell_lat"].values - lat[0]) / step).astype(int)
-    column = np.round((mascons["cell_lon"].values - lon[0]) / step).astype(int)
-    out[..., row, column] = values[..., mascons["cell_parent"].values]
-    dims = [*(f"dim_{i}" for i in range(values.ndim - 1)), "lat", "lon"]
-    return xr.DataArray(out, dims=dims, coords={"lat": lat, "lon": lon})
 
 
 def _cells(ds: xr.Dataset, file: str) -> dict[str, np.ndarray]:
@@ -141,37 +128,12 @@ def _land_means(ds: xr.Dataset, variable: str, name: str, cells: dict[str, np.nd
 
 
 def _pack(
-    ds: xr.Dataset,
-    records: months.Records,
-    cells: dict[str, np.ndarray],
-    twsa: np.ndarray,
-    sigma: np.ndarray | None,
-    keep: np.ndarray,
+    ds: xr.Dataset, records: months.Records, cells: dict[str, np.ndarray], twsa: np.ndarray, sigma: np.ndarray | None
 ) -> xr.Dataset:
-    index = np.cumsum(keep) - 1
-    mine = keep[cells["parent"]]
-    parent = index[cells["parent"][mine]]
-    land_area = np.bincount(parent, cells["cell_area_km2"][mine], int(keep.sum()))
-    entry = catalogue.entry("twsa")
-    out = xr.Dataset(
-        {
-            "twsa": (("mascon", "time"), twsa[keep].astype(entry.dtype), entry.attributes),
-            "lat": ("mascon", cells["lat"][keep], {"units": "degrees_north"}),
-            "lon": ("mascon", cells["lon"][keep], {"units": "degrees_east"}),
-            "area_km2": ("mascon", cells["area_km2"][keep], {"units": "km2"}),
-            "land_area_km2": ("mascon", land_area, {"units": "km2"}),
-            "cell_parent": ("cell", parent, {"long_name": "index of the mascon that holds the cell"}),
-            "cell_lat": ("cell", cells["cell_lat"][mine], {"units": "degrees_north"}),
-            "cell_lon": ("cell", cells["cell_lon"][mine], {"units": "degrees_east"}),
-            "cell_area_km2": ("cell", cells["cell_area_km2"][mine], {"units": "km2"}),
-            "time_bounds": (("time", "bound"), np.stack([records.start, records.end], axis=-1)),
-        },
-        coords={"mascon_id": ("mascon", cells["mascon_id"][keep]), "time": records.middle},
-    )
-    if sigma is not None:
-        known = catalogue.entry("twsa_uncertainty")
-        out["twsa_uncertainty"] = (("mascon", "time"), sigma[keep].astype(known.dtype), known.attributes)
+    own = Places(cells["mascon_id"], cells["lat"], cells["lon"], cells["area_km2"])
+    land = Places(cells["parent"], cells["cell_lat"], cells["cell_lon"], cells["cell_area_km2"])
+    out = mascon_dataset(records, twsa, sigma, own, land)
     if "scale_factor" in ds:
-        gain = ds["scale_factor"].transpose("lat", "lon").values.ravel()[cells["flat"]][mine]
+        gain = ds["scale_factor"].transpose("lat", "lon").values.ravel()[cells["flat"]]
         out["cell_scale_factor"] = ("cell", gain.astype(np.float32), {"units": "1"})
     return out

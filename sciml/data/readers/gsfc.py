@@ -1,6 +1,6 @@
-"""GSFC's mascons: the half-degree NetCDF grid `gsfc.glb_*_halfdegree.nc` and the HDF5 file of the mascons themselves.
+"""GSFC's mascons: the HDF5 file `gsfc.glb_*.h5` of the mascons themselves (the half-degree grid lost their numbers).
 
-HDF5 layout: `/mascon/lat_center lon_center lat_span lon_span area_km2 location labels` (1, mascon),
+Layout: `/mascon/lat_center lon_center lat_span lon_span area_km2 location labels` (1, mascon),
 `/time/ref_days_first ref_days_last` (1, time) in days of which day 1 is 2002-01-01, both inclusive, `/solution/cmwe`
 (mascon, time) in cm, `/uncertainty/noise_2sigma leakage_2sigma` (mascon, time), two sigma. Location 80 is land, 90
 ocean, others ice sheets. Reference: Loomis, Luthcke & Sabaka 2019, doi:10.1007/s00190-019-01252-y. Not tried on a
@@ -17,16 +17,23 @@ from sciml.core.errors import InputError
 from sciml.core.grid import cell_area_km2
 from sciml.core.urls import filesystem
 from sciml.data import catalogue, months
-from sciml.data.readers.common import note, reading, require_file, storage_map
+from sciml.data.readers.common import note, reading, require_file
+from sciml.data.readers.mascons import Places, mascon_dataset
 
 LAYOUT = "GSFC's mascons"
 LAND = 80
 _ORIGIN = np.datetime64("2001-12-31", "s")  # day 1 is 2002-01-01
 
 
-def read_map(file: str) -> xr.Dataset:
-    """The half-degree grid: `twsa` (time, lat, lon) [kg m-2, which is mm], lazily; see `common.storage_map`."""
-    return storage_map(file, layout=LAYOUT)
+def recognised(file: str) -> bool:
+    """Whether a file is HDF5 with the group of GSFC's mascons or of their solution."""
+    require_file(file)
+    fs, path = filesystem(file)
+    with reading(file), fs.open(path, "rb") as raw:
+        if raw.read(8) != b"\x89HDF\r\n\x1a\n":
+            return False
+        with h5py.File(raw, "r") as h5:
+            return "mascon" in h5 or "solution" in h5
 
 
 def read(file: str, *, resolution_degrees: float = 0.5) -> xr.Dataset:
@@ -60,27 +67,11 @@ def read(file: str, *, resolution_degrees: float = 0.5) -> xr.Dataset:
     found = months.records(_time(first), _time(last + 1), file=file)
     parent, lat, lon = _cells(box, resolution_degrees)
     size = cell_area_km2(lat, resolution_degrees)
-    entry = catalogue.entry("twsa")
-    out = xr.Dataset(
-        {
-            "twsa": (("mascon", "time"), twsa.astype(entry.dtype), entry.attributes),
-            "lat": ("mascon", box["lat_center"], {"units": "degrees_north"}),
-            "lon": ("mascon", (box["lon_center"] + 180) % 360 - 180, {"units": "degrees_east"}),
-            "area_km2": ("mascon", area, {"units": "km2"}),
-            "land_area_km2": ("mascon", area, {"units": "km2"}),
-            "cell_parent": ("cell", parent),
-            "cell_lat": ("cell", lat, {"units": "degrees_north"}),
-            "cell_lon": ("cell", lon, {"units": "degrees_east"}),
-            "cell_area_km2": ("cell", size, {"units": "km2"}),
-            "time_bounds": (("time", "bound"), np.stack([found.start, found.end], axis=-1)),
-        },
-        coords={"mascon_id": ("mascon", labels), "time": found.middle},
-        attrs={"source": file, "layout": LAYOUT, "resolution_degrees": resolution_degrees},
-    )
-    if variance:
-        known = catalogue.entry("twsa_uncertainty")
-        sigma = np.sqrt(np.sum(variance, axis=0)).astype(known.dtype)
-        out["twsa_uncertainty"] = (("mascon", "time"), sigma, known.attributes)
+    lon_center = (box["lon_center"] + 180) % 360 - 180
+    sigma = np.sqrt(np.sum(variance, axis=0)) if variance else None
+    mascons = Places(labels, box["lat_center"], lon_center, area)
+    out = mascon_dataset(found, twsa, sigma, mascons, Places(parent, lat, lon, size))
+    out.attrs.update(source=file, layout=LAYOUT, resolution_degrees=resolution_degrees)
     return note(out, f"{file}: {len(location) - len(land)} of {len(location)} mascons are ocean or ice and left out")
 
 

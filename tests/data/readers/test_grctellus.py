@@ -187,16 +187,6 @@ def test_a_missing_file_and_a_file_of_another_kind(tmp_path):
         grctellus.read(str(tmp_path / "text.nc"))
 
 
-def test_the_map_returns_what_each_cell_belongs_to(tmp_path):
-    mascon_file(tmp_path / "m.nc")
-    ds = grctellus.read(str(tmp_path / "m.nc"))
-    grid = grctellus.to_map(ds["twsa"].values.T, ds)
-    assert grid.shape == (RECORDS, 180, 360)
-    cell = grid.sel(lat=ds["cell_lat"], lon=ds["cell_lon"], method="nearest").values
-    np.testing.assert_array_equal(cell, ds["twsa"].values[ds["cell_parent"].values].T)
-    assert np.isfinite(grid.values[0]).sum() == ds.sizes["cell"]
-
-
 @given(st.integers(2, 30), st.integers(0, 359), st.booleans(), st.booleans())
 @settings(max_examples=50, deadline=None)
 def test_any_order_of_axes_ends_the_same(rows, shift, flip, east):
