@@ -48,6 +48,8 @@ def plan(config: GraceConfig, planned: Plan) -> None:
 def _stages(
     config: GraceConfig, engine: Engine | Plan
 ) -> tuple[Setup, dict[str, tuple[tuple[str, ...], StoreRef]], StoreRef | None]:
+    if "flood" in config.experiments:
+        grace_flood.check(config)
     source = BasinSource(
         config.twsa, config.twsa_variable, config.predictor_family, config.real_months, config.basin_mask
     )

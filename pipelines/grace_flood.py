@@ -7,7 +7,7 @@ import numpy as np
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from sciml.data.months import MONTH
-from sciml.data.readers import counties, storm_events
+from sciml.data.readers import counties, precipitation, storm_events
 from sciml.data.stores import open_store
 from sciml.generated import earth_store, floods
 from sciml.generated.earth import EarthConfig
@@ -20,6 +20,15 @@ from sciml.report.maps import Cells
 from sciml.report.results import Finding
 
 NO_STORAGE = ("climatology_trend", "last_year")  # baselines of storage that announce nothing new
+
+
+def check(config: GraceConfig) -> None:
+    """Refuse bad reports or rain before any work."""
+    if config.flood_reports:
+        for note in _reports(config).notes:
+            print(note, flush=True)
+    if config.precipitation:
+        precipitation.open_precipitation(config.precipitation)
 
 
 def basins(

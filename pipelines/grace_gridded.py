@@ -32,6 +32,8 @@ WINDOW_BYTES = 100e6  # of members that one item of the downscaling holds
 
 def job(config: GraceConfig, engine: Engine) -> str:
     """All stages, scores, report."""
+    if "flood" in config.experiments:
+        grace_flood.check(config)
     outcomes = {}
     for case in config.case if config.source == "generated" else ("",):
         world = _world(config, engine, case)

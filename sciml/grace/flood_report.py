@@ -93,9 +93,10 @@ def sentences(scored: Scored, scores: Mapping[str, Mapping[str, Any]], where: st
     best = scored.headline
     own, kind = scores[best], KINDS[scored.kind].lower()
     rate = own["n_events"] / own["n_records"]
+    pairs = f"{own['roc_area']:.0%} of pairs{_span(own['roc_area_ci'])}; one half would be chance."
     first = (
         f"{where}: with storage from {LABELS.get(best, best)}, the best in the training years, the flood potential"
-        f" ranks a month with a {kind} report above one without in {own['roc_area']:.0%} of pairs{_span(own['roc_area_ci'])}; one half would be chance. "
+        f" ranks a month with a {kind} report above one without in {pairs} "
     )
     first += " ".join(_against(own, rival) for rival in flood.BASELINES)
     alarm = (
