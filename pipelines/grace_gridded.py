@@ -95,6 +95,7 @@ def _world(config: GraceConfig, engine: Engine | Plan, case: str) -> World:
 def _files(config: GraceConfig, engine: Engine | Plan) -> World:
     mascons = ingest.read_mascons(config.twsa)
     daily = open_predictors(config.predictors, float(mascons.attrs["resolution_degrees"]))
+    mascons = with_predictors(mascons, daily)
     months, windows, said = covered_windows(daily, records_of(mascons))
     for note in filter(None, [said, *mascons.attrs.get("notes", []), *daily.attrs.get("notes", [])]):
         print(note, flush=True)
@@ -108,7 +109,6 @@ def _files(config: GraceConfig, engine: Engine | Plan) -> World:
             ingest.Ingest(mascons),
             config={},
             inputs=inputs,
-    mascons = with_predictors(mascons, daily)
             seconds=3.0,
             memory_bytes=3 * mascons["twsa"].nbytes,
         )

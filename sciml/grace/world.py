@@ -64,8 +64,6 @@ def open_predictors(url: str, resolution: float) -> xr.Dataset:
     return found[names]
 
 
-def covered_windows(predictors: xr.Dataset, records: Records) -> tuple[np.ndarray, Timeline, str]:
-    """Months that the predictors cover, the windows from the first record to their end, and a word on what is lost.
 def with_predictors(mascons: xr.Dataset, predictors: xr.Dataset) -> xr.Dataset:
     """Mascons most of whose land lies inside the predictors' grid; `notes` says what was left out.
 
@@ -90,6 +88,8 @@ def with_predictors(mascons: xr.Dataset, predictors: xr.Dataset) -> xr.Dataset:
     return note(select(mascons, keep), text)
 
 
+def covered_windows(predictors: xr.Dataset, records: Records) -> tuple[np.ndarray, Timeline, str]:
+    """Months that the predictors cover, the windows from the first record to their end, and a word on what is lost.
 
     Predictors may end before GRACE does: downscaling ends where they end.
     """
