@@ -1,0 +1,51 @@
+"""The drought part of `grace_downscale`: storage of cells from basins and mascons, against the Drought Monitor."""
+
+from cluster.job import Engine, Plan
+from cluster.stages import Stage, StoreRef
+from sciml.core.digest import fingerprint
+from sciml.data.readers import counties, usdm
+from sciml.grace import drought, drought_report, drought_scores
+from sciml.grace.basin_models import Whole
+from sciml.grace.basin_nets import Setup
+from sciml.grace.config import GraceConfig
+from sciml.grace.drought import BASELINES, DroughtSetup
+from sciml.report.results import Finding
+
+
+def stage(config: GraceConfig, engine: Engine | Plan, basins: Setup, members: StoreRef) -> StoreRef:
+    """Anomalies of all cells, one model an item. members: store of the experiment `basins`."""
+    setup = _setup(config, basins)
+    ready, models = setup.prepare(), _models(config)
+    # the table, its mask and its months stand behind the digest of the members
+    files = {"mascons": config.mascons, "county_centers": config.county_centers}
+    work = Stage(
+        "drought",
+        1,
+        [Whole(number) for number in range(len(models))],
+        drought.template(ready, models),
+        drought.Downscale(setup, models, members.url),
+        config=config.result_fields("train_first", "train_last") | {"models": models},
+        inputs={name: fingerprint(url) for name, url in files.items()} | {"members": members.digest},
+        seconds=10.0,
+        memory_bytes=int(1e9),
+    )
+    return engine.stage(work)
+
+
+def finding(config: GraceConfig, basins: Setup, store: StoreRef) -> Finding:
+    """Scores and sections. store: from `stage`."""
+    setup = _setup(config, basins)
+    table = usdm.at_centres(usdm.read(config.usdm), counties.read(config.county_centers), config.usdm)
+    for note in table.attrs.get("notes", []):
+        print(note, flush=True)
+    observed = drought_scores.observe(setup.prepare(), table, basins.prepare().data.names)
+    return drought_report.finding(setup, observed, store.url, config.seed)
+
+
+def _setup(config: GraceConfig, basins: Setup) -> DroughtSetup:
+    return DroughtSetup(basins, config.mascons, config.county_centers)
+
+
+def _models(config: GraceConfig) -> tuple[str, ...]:
+    """Baselines, ridge (whose reconstruction they are held against), and the trained models that were asked for."""
+    return (*BASELINES, "ridge", *(name for name in config.models if name != "ridge"))
