@@ -8,7 +8,7 @@ import numpy as np
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from cluster.train import Training
-from pipelines import grace_flood
+from pipelines import grace_drought, grace_flood
 from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import InputError
 from sciml.data.splits import Period
@@ -19,7 +19,6 @@ from sciml.grace.basin_table import BasinSource
 from sciml.grace.config import GraceConfig
 from sciml.report.results import write_report
 
-BASINS_PER_ITEM = 16
 SECONDS_PER_NET = 12.0  # measured on one core with 164 basins
 
 
@@ -32,9 +31,15 @@ def job(config: GraceConfig, engine: Engine) -> str:
         for experiment, (models, ref) in experiments.items()
         if experiment.removesuffix("_region_out") in config.experiments
     ]
+    if config.preset == "paper" and "basins" in config.experiments:
+        models, ref = experiments["basins"]
+        findings.append(basin_report.cross_validation(ready, models, ref.url))
     if "flood" in config.experiments:
         models, ref = experiments["basins"]
         findings += grace_flood.basins(config, ready, models, ref.url, mascons_url)
+    if "drought" in config.experiments:
+        store = grace_drought.stage(config, engine, setup, experiments["basins"][1])
+        findings.append(grace_drought.finding(config, setup, store))
     more = [basin_report.mascon_section(config.mascons)] if mascons else []
     facts = basin_report.facts(config, ready, engine.run.stores)
     return write_report(engine.run.url, config.pipeline, "GRACE on river basins", findings, facts, more)
@@ -42,7 +47,9 @@ def job(config: GraceConfig, engine: Engine) -> str:
 
 def plan(config: GraceConfig, planned: Plan) -> None:
     """Everything but the scores, which take seconds."""
-    _stages(config, planned)
+    setup, experiments, _ = _stages(config, planned)
+    if "drought" in config.experiments:
+        grace_drought.stage(config, planned, setup, experiments["basins"][1])
 
 
 def _stages(
@@ -57,14 +64,32 @@ def _stages(
         Period(first, str(np.datetime64(last, "M") + 1))
         for first, last in ((config.train_first, config.train_last), (config.test_first, config.test_last))
     )
-    setup = Setup(source, train, test, config.groups, config.seed)
+    setup = Setup(
+        source,
+        train,
+        test,
+        groups=config.groups,
+        folds=config.folds,
+        members=config.members,
+        global_members=config.global_members,
+        lags=config.lags,
+        seed=config.seed,
+    )
     ready = setup.prepare()
     for note in ready.table.attrs.get("notes", []):
         print(note, flush=True)
     files = {"twsa": config.twsa, "real_months": config.real_months, "mask": config.basin_mask}
     inputs = {name: fingerprint(url) for name, url in files.items() if url}
     fields = config.result_fields(
-        "seed", "twsa_variable", "predictor_family", "groups", "train_first", "train_last", "test_first", "test_last"
+        "seed",
+        "twsa_variable",
+        "predictor_family",
+        "groups",
+        "folds",
+        "train_first",
+        "train_last",
+        "test_first",
+        "test_last",
     )
     urls = _models(config, engine, setup, ready, fields, inputs)
     experiments = {}
@@ -73,11 +98,11 @@ def _stages(
         units = len(ready.placed) if name == "regroup" else len(ready.data.names)
         stage = Stage(
             f"members_{name}",
-            1,
+            2,
             [Whole(number) for number in range(len(models))],
-            basin_models.members_template(models, units, ready.data.months),
+            basin_models.members_template(name, models, units, ready.data.months),
             Assemble(setup, name, models, {key: ref.url for key, ref in urls.items()}),
-            config=fields | {"models": models},
+            config=fields | config.result_fields("members", "lags") | {"models": models},
             inputs=inputs | {key: ref.digest for key, ref in urls.items()},
             seconds=5.0,
         )
@@ -114,18 +139,23 @@ def _models(
     experiments = _experiments(config, ready)
     if "lstm" in config.models and "basins" in experiments:
         count = len(ready.data.names)
-        items = [BasinBlock(k, min(k + BASINS_PER_ITEM, count)) for k in range(0, count, BASINS_PER_ITEM)]
-        template = basin_models.local_template(count, config.members, months, BASINS_PER_ITEM)
-        function = BasinLstm(setup, config.members, config.lags)
-        own = dict(fields) | config.result_fields("members", "lags")
-        found["lstm"] = engine.stage(Stage("basin_lstm", 1, items, template, function, own, inputs, seconds=5.0))
+        size = config.mascons_per_item
+        blocks = [BasinBlock(k, min(k + size, count)) for k in range(0, count, size)]
+        template = basin_models.local_template(count, config.members, months, size)
+        own = dict(fields) | config.result_fields("members", "lags", "mascons_per_item")
+        found["lstm"] = engine.stage(
+            Stage("basin_lstm", 2, blocks, template, BasinLstm(setup), own, inputs, seconds=5.0)
+        )
     if "global_lstm" not in config.models:
         return found
     wanted: dict[str, tuple[list[Net], int]] = {}
     if "basins" in experiments:
-        wanted["basin_nets"] = (basin_nets.basin_nets(config.global_members), len(ready.data.names))
+        wanted["basin_nets"] = (basin_nets.basin_nets(config.global_members, config.folds), len(ready.data.names))
     if "basins_region_out" in experiments:
-        wanted["region_nets"] = (basin_nets.region_nets(len(ready.regions)), len(ready.data.names))
+        wanted["region_nets"] = (
+            basin_nets.region_nets(config.global_members, len(ready.regions)),
+            len(ready.data.names),
+        )
     if "regroup" in experiments and ready.grouped is not None:
         nets = basin_nets.group_nets(config.global_members, int(ready.group_region.max()) + 1)
         wanted["group_nets"] = (nets, len(ready.grouped.is_group))
@@ -136,7 +166,7 @@ def _models(
         function = PredictNets(setup, tuple(nets), tuple(checkpoints))
         items = [NetItem(number, number + 1) for number in range(len(nets))]
         template = basin_nets.net_template(nets, units, months)
-        found[name] = engine.stage(Stage(f"predicted_{name}", 1, items, template, function, own, inputs, seconds=5.0))
+        found[name] = engine.stage(Stage(f"predicted_{name}", 2, items, template, function, own, inputs, seconds=5.0))
     return found
 
 

@@ -18,6 +18,7 @@ Array = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 FitPredict = Callable[[Array, Mask], Array]
 
+FEWEST_MONTHS = 24  # of storage, below which nothing is fitted to a unit
 ALPHAS = (3.0, 10.0, 30.0, 100.0, 300.0)
 
 
@@ -70,8 +71,10 @@ def ridge(table: Array, storage: Array, keep: Mask, alpha: float) -> Array:
     for unit, (rows, values) in enumerate(zip(table, np.asarray(storage, float), strict=True)):
         complete = np.isfinite(rows).all(axis=1)
         use = keep & np.isfinite(values) & complete
-        if use.sum() < 24:
-            raise InputError(f"ridge: unit {unit} has {use.sum()} complete training months, expected at least 24")
+        if use.sum() < FEWEST_MONTHS:
+            raise InputError(
+                f"ridge: unit {unit} has {use.sum()} complete training months, expected at least {FEWEST_MONTHS}"
+            )
         mean, deviation = rows[use].mean(axis=0), rows[use].std(axis=0)
         scaled = (rows - mean) / np.where(deviation > 1e-9, deviation, 1.0)
         z, y = scaled[use], values[use] - values[use].mean()
@@ -83,11 +86,14 @@ def ridge(table: Array, storage: Array, keep: Mask, alpha: float) -> Array:
 def out_of_fold(model: FitPredict, storage: Array, keep: Mask, folds: Sequence[Mask]) -> Array:
     """Predictions of each validation block by the model fitted without it: (unit, month), NaN outside `keep`.
 
-    folds: masks (month,) of the validation blocks, which share no month.
+    folds: masks (month,) of the validation blocks, which share no month. Where a unit has fewer than FEWEST_MONTHS
+    values outside a block it gets NaN in it. The model must not look at months where storage is NaN.
     """
     out = np.full(storage.shape, np.nan)
     for valid in folds:
-        out[:, valid] = model(storage, keep & ~valid)[:, valid]
+        enough = np.isfinite(storage[:, keep & ~valid]).sum(axis=1) >= FEWEST_MONTHS
+        seen = np.where(valid & enough[:, None], np.nan, storage)
+        out[:, valid] = np.where(enough[:, None], model(seen, keep), np.nan)[:, valid]
     out[:, ~keep] = np.nan
     return out
 
@@ -96,9 +102,11 @@ def median_nse(predicted: Array, storage: Array, folds: Sequence[Mask]) -> float
     """Mean over blocks of the units' median NSE, each block against its own mean, as in a test on later years."""
     scores = []
     for valid in folds:
-        use = valid & np.isfinite(storage).all(axis=0)
-        observed, error = storage[:, use], predicted[:, use] - storage[:, use]
-        power = ((observed - observed.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+        use = valid & np.isfinite(storage) & np.isfinite(predicted)
+        some = use.any(axis=1)
+        observed = np.where(use, storage, np.nan)[some]
+        error = np.where(use, predicted - storage, 0.0)[some]
+        power = np.nansum((observed - np.nanmean(observed, axis=1, keepdims=True)) ** 2, axis=1)
         scores.append(float(np.median(1 - (error**2).sum(axis=1) / np.maximum(power, 1e-9))))
     return float(np.mean(scores))
 

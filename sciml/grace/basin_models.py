@@ -1,24 +1,18 @@
 """Models of the basin experiments from networks and tables to calibrated members, one experiment an item."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
-from sklearn.linear_model import Ridge
-from sklearn.preprocessing import StandardScaler
 
-from sciml.core.seeds import seed_for
 from sciml.data.stores import Template, Variable, open_store
-from sciml.grace import baselines, basins, calibration, features
-from sciml.grace.basin_nets import REGION_MEMBERS, Prepared, Setup
+from sciml.grace import baselines, basins, group_models
+from sciml.grace.basin_nets import Prepared, Setup
 from sciml.grace.basin_table import BasinArrays
-from sciml.grace.basins import LeftOut, Prediction
+from sciml.grace.basins import MEMBERS, LeftOut, Prediction
 from sciml.grace.lags import lag_sequences
 from sciml.grace.local_lstm import LocalLSTMConfig, fit_units, predict_units
-
-MEMBERS = 30  # of a calibrated prediction
-RIDGE_ALPHA = 30.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +28,7 @@ def local_template(count: int, members: int, months: np.ndarray, size: int) -> T
     variables = {
         "storage": Variable(("basin", "member", "month"), "mm", "predicted storage anomaly", may_be_missing=True),
         "out_of_half": Variable(("basin", "month"), "mm", "each half of training by the other", may_be_missing=True),
+        "out_of_fold": Variable(("basin", "month"), "mm", "each block of training by the others", may_be_missing=True),
     }
     sizes = {"basin": count, "member": members, "month": len(months)}
     return Template(sizes, variables, {"basin": size}, {"month": xr.Variable("month", months.astype("datetime64[s]"))})
@@ -44,30 +39,30 @@ class BasinLstm:
     """Stage function: the paper's ensemble of each basin of a block."""
 
     setup: Setup
-    members: int
-    lags: int
 
     def __call__(self, item: BasinBlock) -> dict[str, np.ndarray]:
         ready = self.setup.prepare()
         data, part = ready.data, slice(item.basin_start, item.basin_stop)
         predictors = data.family_mean[part]
-        table = lag_sequences(predictors, predictors, data.windows, data.months, self.lags)
-        out_of_half = np.full((len(table), len(data.months)), np.nan, np.float32)
-        for half in ready.halves:
-            kept = data.train & ~half
-            out_of_half[:, half] = self._ensemble(data, part, table, kept, 5).mean(axis=1)[:, half]
-        return {"storage": self._ensemble(data, part, table, data.train, self.members), "out_of_half": out_of_half}
+        table = lag_sequences(predictors, predictors, data.windows, data.months, self.setup.lags)
 
-    def _ensemble(
-        self, data: BasinArrays, part: slice, table: np.ndarray, keep: np.ndarray, members: int
-    ) -> np.ndarray:
+        def apart(folds: list[np.ndarray]) -> np.ndarray:
+            out = np.full((len(table), len(data.months)), np.nan, np.float32)
+            for valid in folds:
+                out[:, valid] = self._ensemble(data, part, table, data.train & ~valid).mean(axis=1)[:, valid]
+            return out
+
+        shipped = self._ensemble(data, part, table, data.train)
+        return {"storage": shipped, "out_of_half": apart(ready.halves), "out_of_fold": apart(ready.blocks)}
+
+    def _ensemble(self, data: BasinArrays, part: slice, table: np.ndarray, keep: np.ndarray) -> np.ndarray:
         known = np.isfinite(table).all(axis=(2, 3))
         states = fit_units(
             table,
             data.storage[part],
             1 / np.square(data.uncertainty[part]),
             keep & known & np.isfinite(data.storage[part]),
-            LocalLSTMConfig(members=members),
+            LocalLSTMConfig(members=self.setup.members),
             list(data.names[part]),
             self.setup.seed,
         )
@@ -81,10 +76,13 @@ class Whole:
     model: int
 
 
-def members_template(models: tuple[str, ...], units: int, months: np.ndarray) -> Template:
-    """Store of calibrated members, one model an object."""
+def members_template(experiment: str, models: tuple[str, ...], units: int, months: np.ndarray) -> Template:
+    """Store of calibrated members, one model an object; of `basins` also training months by models without them."""
     dims = ("model", "unit", "member", "month")
     variables = {"storage": Variable(dims, "mm", "predicted storage anomaly", may_be_missing=True)}
+    if experiment == "basins":
+        apart = Variable(("model", "unit", "month"), "mm", "each block of training by the others", may_be_missing=True)
+        variables["out_of_fold"] = apart
     coordinates = {"month": xr.Variable("month", months.astype("datetime64[s]"))}
     sizes = {"model": len(models), "unit": units, "member": MEMBERS, "month": len(months)}
     return Template(sizes, variables, {"model": 1}, coordinates, {"models": ", ".join(models)})
@@ -104,157 +102,88 @@ class Assemble:
 
     def __call__(self, item: Whole) -> dict[str, np.ndarray]:
         ready, name = self.setup.prepare(), self.models[item.model]
-        made = _MAKERS[self.experiment, name](ready, self.urls, self.setup.seed)
-        return {"storage": made.members[None]}
+        made = _MAKERS[self.experiment, name](ready, self.urls)
+        out = {"storage": made.members[None]}
+        if self.experiment == "basins" and made.out_of_fold is not None:
+            out["out_of_fold"] = made.out_of_fold[None].astype(np.float32)
+        return out
 
 
-Maker = Callable[[Prepared, dict[str, str], int], Prediction]
+Maker = Callable[[Prepared, dict[str, str]], Prediction]
 
 
-def _table_model(fit: baselines.FitPredict) -> Maker:
+def _table_model(fit: baselines.FitPredict) -> Callable[[Prepared], Prediction]:
     """A baseline that is fitted on storage by month, calibrated by halves of the training years."""
 
-    def make(ready: Prepared, _: dict[str, str], seed: int) -> Prediction:
-        problem = ready.problem
-        apart = baselines.out_of_fold(fit, problem.storage, problem.train, ready.halves)
-        point = fit(problem.storage, problem.train)
-        return basins.calibrated(problem, point, apart, ready.halves, MEMBERS, seed)
+    def make(ready: Prepared) -> Prediction:
+        storage, train = ready.problem.storage, ready.problem.train
+        by_block, by_half = (baselines.out_of_fold(fit, storage, train, f) for f in (ready.blocks, ready.halves))
+        return _calibrated(ready, fit(storage, train), by_block, by_half)
 
     return make
 
 
-def _climatology_trend(ready: Prepared, urls: dict[str, str], seed: int) -> Prediction:
-    months = ready.problem.months
-    return _table_model(lambda y, k: baselines.climatology_trend(y, months, k))(ready, urls, seed)
+def _calibrated(ready: Prepared, point: np.ndarray, by_block: np.ndarray, by_half: np.ndarray) -> Prediction:
+    made = basins.calibrated(ready.problem, point, by_half, ready.halves, MEMBERS, ready.setup.seed)
+    return replace(made, out_of_fold=by_block)
 
 
-def _last_year(ready: Prepared, urls: dict[str, str], seed: int) -> Prediction:
+def _climatology_trend(ready: Prepared, _: dict[str, str]) -> Prediction:
     months = ready.problem.months
-    return _table_model(lambda y, k: baselines.last_year(y, months, k))(ready, urls, seed)
+    return _table_model(lambda y, k: baselines.climatology_trend(y, months, k))(ready)
+
+
+def _last_year(ready: Prepared, _: dict[str, str]) -> Prediction:
+    months = ready.problem.months
+    return _table_model(lambda y, k: baselines.last_year(y, months, k))(ready)
 
 
 def _ridge(stores: bool) -> Maker:
-    def make(ready: Prepared, urls: dict[str, str], seed: int) -> Prediction:
+    def make(ready: Prepared, _: dict[str, str]) -> Prediction:
         problem = ready.problem
         table = basins.ridge_table(problem, problem.train, stores)
         alpha = baselines.choose_alpha(table, problem.storage, problem.train, ready.blocks).value
-        return _table_model(lambda y, k: baselines.ridge(table, y, k, alpha))(ready, urls, seed)
+        return _table_model(lambda y, k: baselines.ridge(table, y, k, alpha))(ready)
 
     return make
 
 
-def _lstm(ready: Prepared, urls: dict[str, str], seed: int) -> Prediction:
+def _lstm(ready: Prepared, urls: dict[str, str]) -> Prediction:
     store = open_store(urls["lstm"]).load()
     point = store["storage"].values.mean(axis=1, dtype=np.float64)
-    return basins.calibrated(ready.problem, point, store["out_of_half"].values, ready.halves, MEMBERS, seed)
+    return _calibrated(ready, point, store["out_of_fold"].values, store["out_of_half"].values)
 
 
-def _global(ready: Prepared, urls: dict[str, str], seed: int) -> Prediction:
+def _global(ready: Prepared, urls: dict[str, str]) -> Prediction:
     nets = open_store(urls["basin_nets"])["storage"].values
-    members = len(nets) - 5
-    apart = [np.full(nets.shape[1:], np.nan) for _ in range(2)]
-    for out, folds, first in ((apart[0], ready.blocks, members), (apart[1], ready.halves, members + 3)):
-        for number, valid in enumerate(folds):
-            out[:, valid] = nets[first + number][:, valid]
-    return basins.assemble_basins(ready.problem, nets[:members], *apart, ready.blocks, ready.halves, MEMBERS, seed)
+    shipped, apart = nets[: ready.setup.global_members], iter(nets[ready.setup.global_members :])
+
+    def left_out(folds: list[np.ndarray]) -> np.ndarray:
+        out = np.full(nets.shape[1:], np.nan)
+        for valid in folds:
+            out[:, valid] = next(apart)[:, valid]
+        return out
+
+    by_block, by_half = left_out(ready.blocks), left_out(ready.halves)
+    return basins.assemble_basins(
+        ready.problem, shipped, by_block, by_half, ready.blocks, ready.halves, MEMBERS, ready.setup.seed
+    )
 
 
-def _region_out(ready: Prepared, urls: dict[str, str], seed: int) -> Prediction:
-    store = open_store(urls["region_nets"]).load()
-    nets, problem, count = store["standard"].values, ready.problem, len(ready.regions)
-    deviation = basins.scales(problem, problem.train)[1][:, None]
-    shipped = np.zeros((REGION_MEMBERS, *problem.storage.shape))
+def _region_out(ready: Prepared, urls: dict[str, str]) -> Prediction:
+    nets = open_store(urls["region_nets"])["standard"].values
+    problem, members = ready.problem, ready.setup.global_members
+    halves = nets[len(ready.regions) * members :]
+    shipped = np.full((members, *problem.storage.shape), np.nan)
     left = []
     for number, (_, valid) in enumerate(ready.regions):
-        shipped[:, valid] = nets[number * REGION_MEMBERS : (number + 1) * REGION_MEMBERS, valid]
-        shipped[:, :, ~np.isfinite(nets[0]).all(axis=0)] = np.nan
+        shipped[:, valid] = nets[number * members : (number + 1) * members, valid]
         half = ready.halves[number % 2]
-        apart = store["storage"].values[count * REGION_MEMBERS + number] / deviation
-        left.append(LeftOut(apart, problem.train & ~half, half, valid))
-    return basins.assemble_region_out(problem, shipped, ready.regions, left, MEMBERS, seed)
-
-
-def _regrouped(ready: Prepared, urls: dict[str, str], seed: int) -> Prediction:
-    assert ready.grouped is not None
-    nets, train = open_store(urls["group_nets"])["storage"].values, ready.problem.train
-    regions, groups = int(ready.group_region.max()) + 1, len(ready.group_region)
-    members = len(nets) - 2 * regions
-    left = []
-    for number, half in enumerate(ready.halves):
-        predicted = np.full((groups, nets.shape[-1]), np.nan)
-        for region in range(regions):
-            inside = ready.group_region == region
-            predicted[inside] = nets[members + number * regions + region, :groups][inside]
-        left.append(LeftOut(predicted, train & ~half, half, np.ones(groups, bool)))
-    scale = basins.group_scale(ready.grouped, ready.grouped.is_group, train)
-    return basins.assemble_regroup(ready.grouped, nets[:members], left, ready.group_centre, scale, MEMBERS, seed)
-
-
-def _group_mean(ready: Prepared, urls: dict[str, str], seed: int) -> Prediction:
-    """What GRACE saw of the neighbourhood, for each of its basins; the error is what groups differ from neighbours."""
-    assert ready.grouped is not None
-    work = ready.grouped
-    point = work.problem.storage[work.is_group][work.grouping.label]
-    deviation = np.nanstd(np.where(work.problem.train, point, np.nan), axis=1)
-    sigma = deviation * _neighbour_contrast(ready)
-    return Prediction(calibration.members(np.nan_to_num(point), sigma, MEMBERS, seed), point, sigma, {})
-
-
-def _neighbour_contrast(ready: Prepared) -> float:
-    """Deviation of a group from the mean with its nearest group, over its own deviation: the median of all groups."""
-    assert ready.grouped is not None
-    storage = ready.grouped.problem.storage[ready.grouped.is_group][:, ready.problem.train]
-    distance = np.linalg.norm(ready.group_centre[:, None] - ready.group_centre[None], axis=2)
-    np.fill_diagonal(distance, np.inf)
-    apart = 0.5 * (storage - storage[distance.argmin(axis=1)])
-    return float(np.nanmedian(np.nanstd(apart, axis=1) / np.nanstd(storage, axis=1)))
-
-
-def _group_ridge(ready: Prepared, urls: dict[str, str], seed: int) -> Prediction:
-    """Ridge trained on a group's mean, applied to its basins with their whole contrast."""
-    assert ready.grouped is not None
-    work, train = ready.grouped, ready.problem.train
-    problem, label, groups = work.problem, work.grouping.label, int(work.is_group.sum())
-    filled = features.fill_families(problem.predictors, problem.reference(train))
-    table = features.lag_table(filled[:, :, 0], problem.months)
-    own = np.full((len(label), len(problem.months)), np.nan)
-    for group in range(groups):
-        scaler = StandardScaler().fit(table[group][train])
-        model = Ridge(alpha=RIDGE_ALPHA).fit(scaler.transform(table[group][train]), problem.storage[group][train])
-        for basin in np.flatnonzero(label == group):
-            known = np.isfinite(table[groups + basin]).all(axis=1)
-            own[basin, known] = model.predict(scaler.transform(table[groups + basin][known]))
-    return _with_contrast(ready, own, seed)
-
-
-def _group_lstm(ready: Prepared, urls: dict[str, str], seed: int) -> Prediction:
-    """The paper's ensemble trained on a group's mean, applied to its basins with their whole contrast."""
-    assert ready.grouped is not None
-    work, windows = ready.grouped, ready.data.windows
-    problem, groups = work.problem, int(work.is_group.sum())
-    known = np.isfinite(problem.predictors)
-    mean = np.where(known, problem.predictors, 0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
-    table = lag_sequences(mean.astype(np.float32), mean.astype(np.float32), windows, problem.months, 23)
-    usable = problem.train & np.isfinite(table[:groups]).all(axis=(2, 3))
-    states = fit_units(
-        table[:groups],
-        problem.storage[:groups],
-        np.ones((groups, len(problem.months))),
-        usable,
-        LocalLSTMConfig(members=8),
-        [f"group {g}" for g in range(groups)],
-        seed_for(seed, "regroup"),
-    )
-    own = predict_units(states, table[groups:], work.grouping.label).mean(axis=1, dtype=np.float64)
-    return _with_contrast(ready, own, seed)
-
-
-def _with_contrast(ready: Prepared, own: np.ndarray, seed: int) -> Prediction:
-    assert ready.grouped is not None
-    work = ready.grouped
-    point = work.problem.storage[work.is_group][work.grouping.label] + work.grouping.contrast(own)
-    sigma = np.nanstd(np.where(work.problem.train, point, np.nan), axis=1) * _neighbour_contrast(ready)
-    return Prediction(calibration.members(np.nan_to_num(point), sigma, MEMBERS, seed), point, sigma, {})
+        kept = problem.train & ~half
+        level, deviation = basins.scales(problem, kept)
+        observed = (problem.storage - level[:, None]) / deviation[:, None]
+        left.append(LeftOut(halves[number], observed, kept, half, valid))
+    return basins.assemble_region_out(problem, shipped, ready.regions, left, MEMBERS, ready.setup.seed)
 
 
 _BASELINES: dict[str, Maker] = {
@@ -269,10 +198,10 @@ _MAKERS: dict[tuple[str, str], Maker] = {
     ("basins", "global_lstm"): _global,
     **{("basins_region_out", name): maker for name, maker in _BASELINES.items()},
     ("basins_region_out", "global_lstm"): _region_out,
-    ("regroup", "group_mean"): _group_mean,
-    ("regroup", "ridge"): _group_ridge,
-    ("regroup", "lstm"): _group_lstm,
-    ("regroup", "global_lstm"): _regrouped,
+    ("regroup", "group_mean"): group_models.group_mean,
+    ("regroup", "ridge"): group_models.ridge,
+    ("regroup", "lstm"): group_models.lstm,
+    ("regroup", "global_lstm"): group_models.global_lstm,
 }
 
 

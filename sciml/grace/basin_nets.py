@@ -13,7 +13,7 @@ from sciml.core.grid import unit_vectors
 from sciml.core.seeds import seed_for
 from sciml.data.splits import Period, neighbourhoods, region_folds, separation_km
 from sciml.data.stores import Template, Variable
-from sciml.grace import basins
+from sciml.grace import basins, regroup
 from sciml.grace.basin_table import BasinArrays, BasinSource, arrays
 from sciml.grace.basins import Problem, Regrouped
 from sciml.grace.global_lstm import GlobalTraining
@@ -21,18 +21,24 @@ from sciml.nn.checkpoint import load_checkpoint
 
 REGIONS = 8  # folds of places held out together, at most
 BASINS_PER_REGION = 4  # at least, on average
-REGION_MEMBERS = 3
 GROUP_REGIONS = 6  # neighbourhoods of groups held out to learn the shares
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What the basin experiments are about; equal setups are prepared once in each process."""
+    """What the basin experiments are about; equal setups are prepared once in each process.
+
+    folds: blocks of training years; members, lags: of local ensembles; global_members: of every shipped global net.
+    """
 
     source: BasinSource
     train: Period
     test: Period
     groups: int
+    folds: int
+    members: int
+    global_members: int
+    lags: int
     seed: int
 
     def prepare(self) -> "Prepared":
@@ -41,8 +47,14 @@ class Setup:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Everything that networks and scores take. placed: (placed,) indices of basins with a mask."""
+    """Everything that networks and scores take.
 
+    blocks: `folds` blocks of training years, which choose and correct; halves: always two, which calibrate, since they
+    are as far from what was trained on as the test is. placed: (placed,) indices of basins with a mask. group_region:
+    (group,) neighbourhood of each group, held out together.
+    """
+
+    setup: Setup
     table: xr.Dataset
     data: BasinArrays
     problem: Problem
@@ -51,7 +63,6 @@ class Prepared:
     placed: np.ndarray
     regions: list[tuple[np.ndarray, np.ndarray]]
     grouped: Regrouped | None
-    group_centre: np.ndarray
     group_region: np.ndarray
 
 
@@ -59,9 +70,8 @@ class Prepared:
 def _prepare(setup: Setup) -> Prepared:
     table, data = setup.source.read(), arrays(setup.source, setup.train, setup.test)
     problem = Problem(data.months, data.predictors, data.storage.astype(float), data.uncertainty, data.train)
-    blocks, halves = (basins.folds(data.months, data.train, count) for count in (3, 2))
-    placed, regions, grouped = np.array([], int), [], None
-    centre, region = np.zeros((0, 3)), np.zeros(0, int)
+    blocks, halves = (basins.folds(data.months, data.train, count) for count in (setup.folds, 2))
+    placed, regions, grouped, region = np.array([], int), [], None, np.zeros(0, int)
     if "cell_parent" in table:
         latitude, longitude = table["lat"].values, table["lon"].values
         placed = np.flatnonzero(np.isfinite(latitude))
@@ -82,12 +92,15 @@ def _prepare(setup: Setup) -> Prepared:
             data.uncertainty[placed],
             data.train,
         )
-        grouped = basins.regrouped(part, label, table["area_km2"].values[placed])
-        centre = grouped.grouping.mean(unit_vectors(latitude[placed], longitude[placed]))
-        centre /= np.linalg.norm(centre, axis=1, keepdims=True)
-        north, east = np.rad2deg(np.arcsin(centre[:, 2])), np.rad2deg(np.arctan2(centre[:, 1], centre[:, 0]))
-        region = neighbourhoods(north, east, min(GROUP_REGIONS, len(centre)), seed=0)
-    return Prepared(table, data, problem, blocks, halves, placed, regions, grouped, centre, region)
+        footprint = regroup.footprint(
+            np.searchsorted(placed, parent), *(table[f"cell_{name}"].values for name in ("lat", "lon", "area_km2"))
+        )
+        place = unit_vectors(latitude[placed], longitude[placed])
+        grouped = basins.regrouped(part, label, table["area_km2"].values[placed], place, footprint)
+        x, y, z = grouped.centre.T
+        north, east = np.rad2deg(np.arcsin(z)), np.rad2deg(np.arctan2(y, x))
+        region = neighbourhoods(north, east, min(GROUP_REGIONS, len(grouped.area)), seed=0)
+    return Prepared(setup, table, data, problem, blocks, halves, placed, regions, grouped, region)
 
 
 @dataclass(frozen=True)
@@ -103,15 +116,15 @@ class Net:
     half: int = -1
 
 
-def basin_nets(members: int) -> list[Net]:
+def basin_nets(members: int, folds: int) -> list[Net]:
     """Networks of `basins`: the shipped members, and those that tell how wrong they are."""
-    left = [Net("block", fold, 0) for fold in range(3)] + [Net("half", fold, 0) for fold in range(2)]
+    left = [Net("block", fold, 0) for fold in range(folds)] + [Net("half", fold, 0) for fold in range(2)]
     return [Net("all", 0, member) for member in range(members)] + left
 
 
-def region_nets(regions: int) -> list[Net]:
+def region_nets(members: int, regions: int) -> list[Net]:
     """Networks of `basins_region_out`; for shares and error also without half of the years, one half each region."""
-    shipped = [Net("region", fold, member) for fold in range(regions) for member in range(REGION_MEMBERS)]
+    shipped = [Net("region", fold, member) for fold in range(regions) for member in range(members)]
     return shipped + [Net("region_half", fold, 0, fold % 2) for fold in range(regions)]
 
 

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from sciml.core.grid import unit_vectors
 from sciml.data.stores import open_store
-from sciml.grace import figures
+from sciml.grace import baselines, figures
 from sciml.grace.basin_nets import Prepared
 from sciml.grace.config import GraceConfig
 from sciml.grace.ingest import read_mascons
@@ -28,6 +28,10 @@ NOTES = {
     "basins_region_out": [
         "The global net never saw the basin, basins nested with it, or any basin within 500 km; only the basin's own"
         " training-year mean and deviation scale its output. The baselines did see the basin's training years.",
+    ],
+    "basins_cross_validation": [
+        "The paper's cross-validation: each block of training years by models that were trained on the other blocks."
+        " Years before and after a block are known, so this is no forecast and does not compare with test months.",
     ],
     "regroup": [
         "Models know the storage of neighbourhoods and never that of a basin; in the test years storage enters only as"
@@ -59,6 +63,29 @@ def finding(ready: Prepared, experiment: str, models: tuple[str, ...], members_u
         illustrations=_illustrations(ready, experiment, models, members_url),
     )
     return Finding(experiment, table, scores, [section])
+
+
+def cross_validation(ready: Prepared, models: tuple[str, ...], members_url: str) -> Finding:
+    """The paper's score of `basins`: training months by models that did not see their block of years.
+
+    One number a month and no band, so CRPS is the mean absolute error there.
+    """
+    name, data, time = "basins_cross_validation", ready.data, ready.data.windows.middle[ready.data.train]
+    apart = open_store(members_url)["out_of_fold"].values[..., data.train]
+    observed = data.storage[:, data.train]
+    mask = np.isfinite(observed) & np.isfinite(apart).all(axis=0)
+    options: dict[str, Any] = {"climatology": _cycle(ready), "mask": mask, "experiment": name}
+    options |= {"unit": data.names, "region": _regions(ready)}
+    table = pd.concat(
+        [
+            score_units(observed, rows[:, None], time, model=model, **options)
+            for model, rows in zip(models, apart, strict=True)
+        ],
+        ignore_index=True,
+    )
+    scores = summarise_all(table)[name]
+    section = figures.comparison_section(name, table, scores, reference="ridge", paragraphs=NOTES[name])
+    return Finding(name, table, scores, [section])
 
 
 def mascon_section(url: str) -> Section:
@@ -99,27 +126,45 @@ def _predictions(
     members_url: str,
     mascons_url: str,
 ) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
-    """Model, members (basin, member, month) and arguments of scoring, all on the same test months and basins."""
+    """Model, members (basin, member, month) and arguments of scoring, all on the same test months and basins.
+
+    Basins without a record in the test months are left out.
+    """
     data = ready.data
-    units = np.arange(len(data.names)) if experiment == "basins" else ready.placed
-    train, test = data.train, data.test
+    stored = ready.placed if experiment == "regroup" else np.arange(len(data.names))
+    rows = np.isfinite(data.storage[np.ix_(stored, data.test)]).any(axis=1)
+    rows &= (experiment == "basins") | np.isin(stored, ready.placed)
+    units = stored[rows]
+    test = data.test
     time = data.windows.middle
-    store, seen = open_store(members_url), data.storage[np.ix_(units, train)]
+    store = open_store(members_url)
     options = {
         "observed": data.storage[np.ix_(units, test)],
         "time": time[test],
-        "climatology": climatology(np.nan_to_num(seen), time[train], np.isfinite(seen)),
+        "climatology": _cycle(ready)[units],
         "unit": data.names[units],
         "mask": np.isfinite(data.storage[np.ix_(units, test)]),
         "uncertainty": data.uncertainty[np.ix_(units, test)],
         "region": _regions(ready)[units],
     }
     for number, model in enumerate(models):
-        members = store["storage"].isel(model=number).values
-        rows = members if len(members) == len(units) else members[units]
-        yield model, rows[..., test], options
+        yield model, store["storage"].isel(model=number).values[rows][..., test], options
     if mascons_url and experiment != "basins":
         yield CEILING, mascon_storage(ready, mascons_url, units)[:, None, test], options
+
+
+def _cycle(ready: Prepared) -> np.ndarray:
+    """Mean seasonal cycle of the training months: (basin, 12) [mm].
+
+    A calendar month in which a basin was never observed takes the value of two harmonics fitted to the others.
+    """
+    data, time = ready.data, ready.data.windows.middle[ready.data.train]
+    storage, calendar = data.storage[:, data.train], data.months[data.train].astype(int) % 12
+    fitted = baselines.climatology_trend(data.storage, data.months, data.train)[:, data.train]
+    for month in range(12):
+        never = ~np.isfinite(storage[:, calendar == month]).any(axis=1)
+        storage = np.where(never[:, None] & (calendar == month), fitted, storage)
+    return climatology(np.nan_to_num(storage), time, np.isfinite(storage))
 
 
 def _regions(ready: Prepared) -> np.ndarray:

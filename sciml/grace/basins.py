@@ -15,12 +15,14 @@ from scipy.optimize import nnls
 from sciml.core.errors import InputError
 from sciml.data.splits import year_folds
 from sciml.grace import baselines, calibration, features, global_lstm, regroup
+from sciml.grace.baselines import FEWEST_MONTHS
 from sciml.grace.global_lstm import GlobalTraining
 
 Array = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 MONTH = "datetime64[M]"
 
+MEMBERS = 30  # of a calibrated prediction
 WARM_UP_YEARS = 2  # predictors before the training period that count for climatologies
 
 
@@ -58,7 +60,7 @@ class Problem:
         return features.build(self.predictors, self.months, self.reference(keep), self.signs)
 
 
-def folds(months: NDArray[np.datetime64], train: Mask, count: int = 3) -> list[Mask]:
+def folds(months: NDArray[np.datetime64], train: Mask, count: int) -> list[Mask]:
     """Validation blocks of consecutive training years as masks (month,)."""
     blocks = []
     for fold in year_folds(months[train], count):
@@ -69,8 +71,13 @@ def folds(months: NDArray[np.datetime64], train: Mask, count: int = 3) -> list[M
 
 
 def scales(problem: Problem, keep: Mask) -> tuple[Array, Array]:
-    """Mean and standard deviation of each unit's storage over the kept months: (unit,), (unit,) [mm]."""
-    values = problem.storage[:, keep]
+    """Mean and standard deviation of each unit's storage over the kept months: (unit,), (unit,) [mm].
+
+    Over all training months for a unit with fewer than FEWEST_MONTHS kept ones: its storage begins late or ends early.
+    """
+    enough = np.isfinite(problem.storage[:, keep]).sum(axis=1) >= FEWEST_MONTHS
+    months = np.where(enough[:, None], keep, problem.train)
+    values = np.where(months, problem.storage, np.nan)
     return np.nanmean(values, axis=1), np.maximum(np.nanstd(values, axis=1), 1e-3)
 
 
@@ -98,10 +105,14 @@ def net_states(
 def net_prediction(
     problem: Problem, state: Mapping[str, Any], keep: Mask, units: Mask, config: GlobalTraining
 ) -> NDArray[np.float32]:
-    """Predictions of a state from `net_states` in units of the scale: (unit, month), NaN before the training period."""
+    """Predictions of a state from `net_states` in units of the scale: (unit, month), NaN where no predictor reaches.
+
+    They begin long before GRACE: drought percentiles need the decades that storage was not observed.
+    """
     built = problem.features(keep)
     attributes = features.Scaler.fit(built.attributes, units).apply(built.attributes)
-    positions = np.flatnonzero(problem.months >= problem.months[problem.train].min())
+    reached = np.flatnonzero(np.isfinite(problem.predictors).any(axis=(0, 2, 3)))
+    positions = np.arange(reached[0] + config.prediction_history - 1, reached[-1] + 1)
     out = np.full(problem.storage.shape, np.nan, np.float32)
     out[:, positions] = global_lstm.predict(state, built.inputs, attributes, positions, config)
     return out
@@ -115,18 +126,24 @@ def ridge_table(problem: Problem, keep: Mask, stores: bool) -> Array:
 
 
 def ridge_prediction(problem: Problem, keep: Mask, alpha: float, stores: bool) -> Array:
-    """Ridge per unit, fitted on `keep`, for all months: (unit, month) [mm]."""
-    return baselines.ridge(ridge_table(problem, keep, stores), problem.storage, keep, alpha)
+    """Ridge per unit, fitted on `keep`, for all months: (unit, month) [mm], NaN for units with too few kept months."""
+    enough = np.isfinite(problem.storage[:, keep]).sum(axis=1) >= FEWEST_MONTHS
+    out = np.full(problem.storage.shape, np.nan)
+    out[enough] = baselines.ridge(ridge_table(problem, keep, stores)[enough], problem.storage[enough], keep, alpha)
+    return out
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """members: (unit, member, month) [mm]; point: (unit, month), their mean; sigma: (unit,); settings: the choices."""
+    """members: (unit, member, month) [mm]; point: (unit, month), their mean; sigma: (unit,); settings: the choices.
+    out_of_fold: (unit, month) [mm], training months by what did not see their block of years, where that is scored.
+    """
 
     members: NDArray[np.float32]
     point: Array
     sigma: Array
     settings: dict[str, float]
+    out_of_fold: Array | None = None
 
 
 def calibrated(
@@ -172,39 +189,50 @@ def assemble_basins(
             out[:, valid] = ridge_prediction(problem, train & ~valid, BLEND_ALPHA, stores=True)[:, valid]
         return out
 
-    residual = problem.storage - blend(net_out_of_fold, left_out(blocks))
+    apart = blend(net_out_of_fold, left_out(blocks))
+    residual = problem.storage - apart
     recent = calibration.recent_error(residual, problem.months, train)
     linear = ridge_prediction(problem, train, BLEND_ALPHA, stores=True)
     point = blend(nets.mean(axis=0), linear) + RECENT_SHARE * recent
     settings = {"ridge_weight": RIDGE_WEIGHT, "recent_share": RECENT_SHARE}
-    return calibrated(problem, point, blend(net_out_of_half, left_out(halves)), halves, count, seed, **settings)
+    found = calibrated(problem, point, blend(net_out_of_half, left_out(halves)), halves, count, seed, **settings)
+    return replace(found, out_of_fold=apart)
 
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
     """Predictions of years, and mostly places, that the networks never saw.
 
-    predicted: (unit, month) in the unit's measure; kept: (month,) bool, training months that the networks did see;
-    valid: (month,) bool, those they did not; use: (unit,) bool, units that they did not see.
+    predicted, observed: (unit, month) in the unit's measure, observed NaN without a record; kept: (month,) bool,
+    training months that the networks did see; valid: (month,) bool, those they did not; use: (unit,) bool, units that
+    they did not see.
     """
 
     predicted: Array
+    observed: Array
     kept: Mask
     valid: Mask
     use: Mask
 
 
-def left_out_components(left: LeftOut, observed: Array, months: NDArray[np.datetime64]) -> tuple[Array, Array]:
+def left_out_components(left: LeftOut, months: NDArray[np.datetime64]) -> tuple[Array, Array]:
     """What was predicted of unseen years, by component, and what was observed: anomalies to the years that were seen.
 
-    observed: (unit, month), NaN without a record. Returns (component, unit, record) and (unit, record). An offset
-    between seen and unseen years stays in, as it does between training and test.
+    Returns (component, unit, record) and (unit, record). An offset between seen and unseen years stays in, as it does
+    between training and test.
     """
     known = np.isfinite(left.predicted).all(axis=0)
     last = months[left.kept].max()
     parts = regroup.components(left.predicted[:, known], months[known], left.kept[known], last)
-    level = np.nanmean(np.where(left.kept, observed, np.nan), axis=1, keepdims=True)
-    return parts[:, :, left.valid[known]], (observed - level)[:, left.valid]
+    return parts[:, :, left.valid[known]], anomaly(left.observed, left.kept)[:, left.valid]
+
+
+def anomaly(values: Array, keep: Mask) -> Array:
+    """(unit, month) less each unit's mean over the kept months that it has; NaN for a unit that has none."""
+    known = np.isfinite(values) & keep
+    count = known.sum(axis=1, keepdims=True)
+    mean = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / np.maximum(count, 1)
+    return np.where(count > 0, values - mean, np.nan)
 
 
 def component_shares(parts: Array, observed: Array) -> Array:
@@ -225,17 +253,16 @@ def assemble_region_out(
     """`basins_region_out`: nets that never saw the region, scaled by the unit's own training-year deviation alone.
 
     nets: (member, unit, month) in units of the deviation, each region by nets without it; regions: (train, valid) masks
-    (unit,); left: for each region, what nets without it and without half of the years say, in units of the deviation.
-    How much of season, fast and slow to believe is learned for each region from the others, in years left out; so is
-    the error.
+    (unit,); left: for each region, what nets without it and without half of the years say, in units of the deviation in
+    the years that were kept: as in the test, the deviation knows nothing of the years to come. How much of season, fast
+    and slow to believe is learned for each region from the others, in years left out; so is the error.
     """
     level, deviation = scales(problem, problem.train)
     months, known = problem.months, np.isfinite(nets).all(axis=(0, 1))
     parts = regroup.components(
         nets.mean(axis=0)[:, known], months[known], problem.train[known], months[problem.train].max()
     )
-    standard = (problem.storage - level[:, None]) / deviation[:, None]
-    pairs = [left_out_components(one, standard, months) for one in left]
+    pairs = [left_out_components(one, months) for one in left]
     point = np.full(problem.storage.shape, np.nan)
     errors = []
     shares = np.zeros((len(regions), len(parts)))
@@ -267,61 +294,111 @@ def relative_error(predicted: Array, observed: Array, level: float = 0.9) -> flo
 
 @dataclass(frozen=True, eq=False)
 class Regrouped:
-    """A problem of groups followed by their basins (storage of basins is NaN), and who belongs to whom."""
+    """A problem of groups followed by their basins (storage of basins is NaN), and who belongs to whom.
+
+    counted: (basin, month) bool, basins whose storage is in the group's mean. centre: (group, 3) unit vectors; area:
+    (group,) [km2]. footprint: (basin, basin), from `regroup.footprint`.
+    """
 
     problem: Problem
     grouping: regroup.Groups
     is_group: Mask
+    counted: Mask
+    centre: Array
     area: Array
+    footprint: Array
+
+    @property
+    def observed(self) -> Array:
+        """Storage of the groups: (group, month) [mm]."""
+        return self.problem.storage[self.is_group]
+
+    @property
+    def pairs(self) -> list[tuple[int, int, float]]:
+        """Neighbouring groups: see `regroup.neighbour_pairs`."""
+        return regroup.neighbour_pairs(self.centre, self.area)
 
 
-def regrouped(problem: Problem, label: NDArray[np.int64], area: Array) -> Regrouped:
-    """Area-weighted group means as units to train on; basins as units to predict, their storage removed."""
+def regrouped(problem: Problem, label: NDArray[np.int64], area: Array, place: Array, footprint: Array) -> Regrouped:
+    """Area-weighted group means as units to train on; basins as units to predict, their storage removed.
+
+    label: (basin,) group; area: (basin,) [km2]; place: (basin, 3) unit vectors.
+    """
     grouping = regroup.groups(label, area)
     count = len(grouping.weight)
-    groups_storage = grouping.mean(problem.storage)
+    unknown = np.full(problem.storage.shape, np.nan)
     joined = replace(
         problem,
-        predictors=np.concatenate([regroup.mean_predictors(problem.predictors, grouping), problem.predictors]),
-        storage=np.concatenate([groups_storage, np.full(problem.storage.shape, np.nan)]),
-        uncertainty=np.concatenate([grouping.mean(problem.uncertainty), np.full(problem.storage.shape, np.nan)]),
+        predictors=np.concatenate([grouping.mean(problem.predictors), problem.predictors]),
+        storage=np.concatenate([grouping.mean(problem.storage), unknown]),
+        uncertainty=np.concatenate([grouping.mean(problem.uncertainty), unknown]),
     )
-    is_group = np.arange(count + len(label)) < count
-    return Regrouped(joined, grouping, is_group, np.bincount(label, weights=area))
+    centre = grouping.mean(place)
+    return Regrouped(
+        joined,
+        grouping,
+        is_group=np.arange(count + len(label)) < count,
+        counted=np.isfinite(problem.storage),
+        centre=centre / np.linalg.norm(centre, axis=1, keepdims=True),
+        area=np.bincount(label, weights=area).astype(float),
+        footprint=footprint,
+    )
 
 
 def group_scale(work: Regrouped, groups_that_train: Mask, keep: Mask) -> Array:
     """Variability of all units (group, then basin) as expected from predictors: (unit,) [mm]."""
     built = work.problem.features(keep)
-    deviation = np.nanstd(np.where(work.is_group[:, None], work.problem.storage, 0.0)[:, keep], axis=1)
+    values = np.where(keep, work.problem.storage, np.nan)
+    enough = np.isfinite(values).sum(axis=1) >= FEWEST_MONTHS
+    deviation = np.full(len(values), np.nan)
+    deviation[enough] = np.nanstd(values[enough], axis=1)
     return regroup.fit_scale(built.attributes, built.size, deviation, groups_that_train)
 
 
 def assemble_regroup(
-    work: Regrouped, nets: Array, left: Sequence[LeftOut], centre: Array, scale: Array, count: int, seed: int
+    work: Regrouped, nets: Array, left: Sequence[LeftOut], scale: Array, count: int, seed: int
 ) -> Prediction:
     """Downscaled basins: observed group mean plus learned contrast.
 
     nets: (member, unit, month) [mm], trained on all groups; left: for each half of the years, what nets say of groups
-    whose neighbourhood and years they never saw [mm]; centre: (group, 3) unit vectors; scale: (unit,) from
-    `group_scale`. Members return the group mean too: their errors are contrasts, as wide as those between neighbouring
-    groups, and a lone basin has none.
+    whose neighbourhood and years they never saw [mm]; scale: (unit,) from `group_scale`.
     """
-    problem, train, grouping = work.problem, work.problem.train, work.grouping
+    problem, train = work.problem, work.problem.train
     usable = np.isfinite(nets).all(axis=(0, 1))
     months, last = problem.months[usable], problem.months[train].max()
-    groups = problem.storage[work.is_group]
-    pairs = regroup.neighbour_pairs(centre, work.area)
-    seen = [left_out_components(one, groups, problem.months) for one in left]
-    outside, observed = (np.concatenate(values, axis=-1) for values in zip(*seen, strict=True))
-    shares = regroup.learn_shares(outside, observed, pairs)
-    relative = regroup.contrast_error(outside, observed, shares, pairs, scale[work.is_group])
-    basin_parts = regroup.components(nets.mean(axis=0)[~work.is_group][:, usable], months, train[usable], last)
-    point = np.full((len(grouping.label), len(problem.months)), np.nan)
-    point[:, usable] = regroup.downscale(groups[:, usable], basin_parts, shares, grouping)
-    own = grouping.weight[grouping.label, np.arange(len(point))]
-    sigma = (1 - own) * relative * scale[~work.is_group]
+    outside, observed = (
+        np.concatenate(values, axis=-1)
+        for values in zip(*[left_out_components(one, problem.months) for one in left], strict=True)
+    )
+    seen = regroup.neighbour_contrasts(outside, observed, work.pairs, scale[work.is_group])
+    shares = regroup.learn_shares(seen)
+    seen_by_grace = work.footprint @ nets.mean(axis=0)[~work.is_group][:, usable]
+    parts = regroup.components(seen_by_grace, months, train[usable], last)
+    point = np.full((len(work.grouping.label), len(problem.months)), np.nan)
+    point[:, usable] = regroup.downscale(
+        work.observed[:, usable],
+        parts,
+        shares,
+        work.grouping,
+        regroup.basin_spread(work.grouping, scale[~work.is_group], scale[work.is_group]),
+        train[usable],
+        work.counted[:, usable],
+    )
+    relative = regroup.contrast_error(regroup.believed(seen, shares) - seen.observed, seen.spread)
+    settings = {f"share_{name}": s for name, s in zip(regroup.COMPONENTS, shares.component, strict=True)}
+    return around_group(work, point, relative, scale, count, seed, noise=shares.noise, **settings)
+
+
+def around_group(
+    work: Regrouped, point: Array, relative: float, scale: Array, count: int, seed: int, **settings: float
+) -> Prediction:
+    """Members of downscaled basins, the same way for every model.
+
+    point: (basin, month) [mm]; relative: error of contrasts in units of their spread, between neighbouring groups in
+    years left out; scale: (unit,) from `group_scale`. Members return the group mean too: their errors are contrasts,
+    and a lone basin has none.
+    """
+    sigma = relative * regroup.basin_spread(work.grouping, scale[~work.is_group], scale[work.is_group])
     errors = calibration.members(np.zeros(point.shape), sigma, count, seed)
-    drawn = (point[:, None] + grouping.contrast(errors)).astype(np.float32)
-    settings = {f"share_{name}": float(s) for name, s in zip(regroup.COMPONENTS, shares, strict=True)}
-    return Prediction(drawn, point, sigma, {**settings, "relative_error": relative})
+    drawn = point[:, None] + work.grouping.contrast(errors, work.counted[:, None])
+    return Prediction(drawn.astype(np.float32), point, sigma, {**settings, "relative_error": relative})

@@ -23,19 +23,23 @@ def recent_error(residual: Array, months: NDArray[np.datetime64], keep: Mask) ->
     """Mean of out-of-fold residuals over the last `RECENT_YEARS` of `keep`: (unit, 1) [mm].
 
     Depletion, reservoirs and ice that predictors do not know are persistent: a good part of what a model missed in the
-    last two years is still there in the next five. residual: (unit, month); months, keep: (month,).
+    last two years is still there in the next five; 0 where none is known. residual: (unit, month), NaN
+    where unknown; months, keep: (month,).
     """
     number = months.astype("datetime64[M]").astype(np.int64)
     near = keep & (number > number[keep].max() - round(12 * RECENT_YEARS))
-    return np.nanmean(residual[:, near], axis=1, keepdims=True)
+    known = np.isfinite(residual) & near
+    total = np.where(known, residual, 0.0).sum(axis=1, keepdims=True)
+    return total / np.maximum(known.sum(axis=1, keepdims=True), 1)
 
 
-def error_scale(residual: Array, scale: Array, folds: Sequence[Mask], prior: float = 2.0) -> Array:
+def error_scale(residual: Array, scale: Array, folds: Sequence[Mask], prior: float = 1.0) -> Array:
     """Standard error of each unit's prediction, scaled so that 90 % intervals cover 90 % of blocks not used for it.
 
         s_u^2 = (v_u + prior m scale_u^2) / (1 + prior),   v_u the mean square residual, m the median of v_u / scale_u^2
 
-    residual: (unit, month) out of fold, NaN elsewhere; scale: (unit,) [mm], the unit's variability. Returns (unit,) mm.
+    A unit without residuals has v_u = m scale_u^2. residual: (unit, month) out of fold, NaN elsewhere; scale: (unit,)
+    [mm], the unit's variability. Returns (unit,) mm.
     """
     ratios = []
     for number, valid in enumerate(folds):
@@ -48,8 +52,10 @@ def error_scale(residual: Array, scale: Array, folds: Sequence[Mask], prior: flo
 
 
 def _shrunk(residual: Array, scale: Array, prior: float) -> Array:
-    square = np.nanmean(residual**2, axis=1)
-    typical = np.median(square / scale**2)
+    known = np.isfinite(residual)
+    square = (np.where(known, residual, 0.0) ** 2).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    typical = np.median((square / scale**2)[known.any(axis=1)])
+    square = np.where(known.any(axis=1), square, typical * scale**2)
     return np.sqrt((square + prior * typical * scale**2) / (1 + prior))
 
 

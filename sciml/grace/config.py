@@ -10,7 +10,7 @@ from sciml.core.errors import ConfigError
 
 MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
 Model = Literal["lstm", "global_lstm", "ridge"]
-Experiment = Literal["synthetic_t1", "synthetic_t2", "basins", "regroup", "downscale", "drought", "flood"]
+Experiment = Literal["synthetic_t1", "synthetic_t2", "basins", "regroup", "downscale", "drought", "flood", "wells"]
 
 
 class GraceConfig(Config):
@@ -31,7 +31,9 @@ class GraceConfig(Config):
         "global": {"source": "gridded", "members": 50, "lags": 2, "global_members": 8, "mascons_per_item": 8},
     }
 
-    source: Literal["generated", "basins", "gridded"] = Field("generated", description="where the data come from")
+    source: Literal["generated", "basins", "gridded", "wells"] = Field(
+        "generated", description="where the data come from"
+    )
     experiment: tuple[Experiment, ...] = Field((), description="what is tried [what the source alone allows]")
     models: tuple[Model, ...] = Field(("lstm", "global_lstm", "ridge"), description="trained models")
 
@@ -46,6 +48,7 @@ class GraceConfig(Config):
     county_centers: str = Field("", description="CSV of county centres by FIPS code (drought, flood)")
     flood_reports: str = Field("", description="NCEI Storm Events: a file or a quoted pattern (flood)")
     precipitation: str = Field("", description="gridded rain in place of the predictors' own (flood)")
+    wells: str = Field("", description="CSV of wells with their predictors and monthly water level (wells)")
     groups: int = Field(50, ge=2, description="neighbourhoods of `regroup`")
 
     train_first: str = Field("2002-08", description="first training month", pattern=MONTH)
@@ -63,10 +66,17 @@ class GraceConfig(Config):
     )
 
     members: int = Field(8, ge=2, description="members of each mascon's or basin's LSTM ensemble")
-    global_members: int = Field(4, ge=2, description="members of the global LSTM")
+    global_members: int = Field(4, ge=2, description="members of the global LSTM; 8 for basins")
     lags: int = Field(23, ge=0, le=35, description="lagged months that the local LSTM sees; the paper has 2")
     smoothing_km: float = Field(300.0, ge=0, description="half-width of the storage product's Gaussian, 0 for none")
     mascons_per_item: int = Field(6, ge=1, description="mascons or basins in one item")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_source(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """A basin job's nets are small and few: it can afford more members."""
+        more = {"global_members": 8} if values.get("source") == "basins" else {}
+        return more | values
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -75,7 +85,8 @@ class GraceConfig(Config):
                 f"training {self.train_first}..{self.train_last} and test {self.test_first}..{self.test_last}:"
                 " expected non-empty periods, the test after the training"
             )
-        for field, source in (("twsa", ("basins", "gridded")), ("predictors", ("basins", "gridded"))):
+        needed = {"twsa": ("basins", "gridded"), "predictors": ("basins", "gridded"), "wells": ("wells",)}
+        for field, source in needed.items():
             if self.source in source and not getattr(self, field):
                 raise ConfigError(f"--source {self.source} needs --{field.replace('_', '-')}")
         if self.source == "basins" and self.predictors != self.twsa:
@@ -83,6 +94,8 @@ class GraceConfig(Config):
                 f"--predictors {self.predictors}: a basin table holds storage and predictors; expected the file of"
                 f" --twsa, {self.twsa}"
             )
+        if self.wells and self.source != "wells":
+            raise ConfigError(f"--wells {self.wells} would not be read; expected --source wells")
         allowed = EXPERIMENTS[self.source] + ON_REQUEST.get(self.source, ())
         for name in self.experiment:
             if name not in allowed:
@@ -113,6 +126,7 @@ EXPERIMENTS: Mapping[str, tuple[str, ...]] = {
     "generated": ("synthetic_t1", "synthetic_t2"),
     "basins": ("basins", "regroup"),
     "gridded": ("downscale",),
+    "wells": ("wells",),
 }
 
 # Experiments that need files of their own besides the source's.

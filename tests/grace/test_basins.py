@@ -58,7 +58,7 @@ def test_nothing_after_the_training_period_changes_a_fitted_state() -> None:
 def test_nothing_after_the_training_period_changes_calibration_or_ridge() -> None:
     results = []
     for work in (problem(), after_training_perturbed(problem())):
-        blocks, halves = basins.folds(MONTHS, TRAIN), basins.folds(MONTHS, TRAIN, 2)
+        blocks, halves = basins.folds(MONTHS, TRAIN, 3), basins.folds(MONTHS, TRAIN, 2)
         nets = np.zeros((2, 6, len(MONTHS)))
         out = basins.assemble_basins(work, nets, nets[0], nets[0], blocks, halves, 10, 0)
         results.append((out.sigma, out.point[:, TRAIN]))
@@ -96,17 +96,18 @@ def test_region_folds_leave_out_nested_and_near_basins() -> None:
         assert (separation[np.ix_(fold.train, fold.valid)] > 500).all()
 
 
-def left_out(predicted: np.ndarray, use: np.ndarray) -> list[LeftOut]:
+def left_out(predicted: np.ndarray, observed: np.ndarray, use: np.ndarray) -> list[LeftOut]:
     """Predictions of each half of the training years by what saw the other."""
-    return [LeftOut(predicted, TRAIN & ~half, half, use) for half in basins.folds(MONTHS, TRAIN, 2)]
+    return [LeftOut(predicted, observed, TRAIN & ~half, half, use) for half in basins.folds(MONTHS, TRAIN, 2)]
 
 
 def region_out(work: Problem, nets: np.ndarray) -> basins.Prediction:
     regions = [(np.arange(6) >= 3, np.arange(6) < 3), (np.arange(6) < 3, np.arange(6) >= 3)]
-    left = [
-        LeftOut(nets[0], one.kept, one.valid, valid)
-        for one, (_, valid) in zip(left_out(nets[0], ALL), regions, strict=True)
-    ]
+    left = []
+    for one, (_, valid) in zip(left_out(nets[0], work.storage, ALL), regions, strict=True):
+        level, deviation = basins.scales(work, one.kept)
+        observed = (work.storage - level[:, None]) / deviation[:, None]
+        left.append(replace(one, observed=observed, use=valid))
     return basins.assemble_region_out(work, nets, regions, left, 12, 0)
 
 
@@ -134,20 +135,70 @@ def test_relative_error_is_the_deviation_of_normal_errors() -> None:
 
 
 def test_regrouping_never_reads_the_storage_of_basins_and_conserves_the_group() -> None:
-    work = basins.regrouped(problem(), np.array([0, 0, 1, 1, 2, 2]), np.arange(1.0, 7.0))
+    work = grouped(problem())
     assert np.isnan(work.problem.storage[~work.is_group]).all()
     nets = np.random.default_rng(1).normal(0, 30, (2, 9, len(MONTHS)))
-    centre = np.eye(3)
-    left = left_out(nets[0, :3], np.ones(3, bool))
-    out = basins.assemble_regroup(work, nets, left, centre, np.full(9, 20.0), 15, 0)
-    np.testing.assert_allclose(work.grouping.mean(out.point), work.problem.storage[:3], atol=1e-6)
+    left = left_out(nets[0, :3], work.observed, np.ones(3, bool))
+    out = basins.assemble_regroup(work, nets, left, np.full(9, 20.0), 15, 0)
+    np.testing.assert_allclose(work.grouping.mean(out.point), work.observed, atol=1e-6)
     for member in out.members.swapaxes(0, 1):
-        np.testing.assert_allclose(work.grouping.mean(member), work.problem.storage[:3], atol=1e-3)
+        np.testing.assert_allclose(work.grouping.mean(member), work.observed, atol=1e-3)
+
+
+def grouped(work: Problem) -> basins.Regrouped:
+    """Three groups of two, far apart, seen sharply."""
+    label, place = np.repeat(np.arange(3), 2), np.repeat(np.eye(3), 2, axis=0)
+    return basins.regrouped(work, label, np.arange(1.0, 7.0), place, np.eye(6))
+
+
+def with_holes(work: Problem) -> Problem:
+    """The first basin is known in the last three training years alone, the third lacks every other month."""
+    storage = work.storage.copy()
+    storage[0, MONTHS < np.datetime64("2008-01")] = np.nan
+    storage[2, ::2] = np.nan
+    return replace(work, storage=storage)
+
+
+def test_basins_with_holes_are_fitted_where_they_are_known_and_do_not_spoil_the_others() -> None:
+    whole, work = problem(), with_holes(problem())
+    halves = basins.folds(MONTHS, TRAIN, 2)
+    level, scale = basins.scales(work, TRAIN & ~halves[1])
+    assert np.isfinite(level).all() and (scale > 0).all()
+    nets = np.random.default_rng(1).normal(0, 30, (2, 6, len(MONTHS)))
+    out, plain = (
+        basins.assemble_basins(one, nets, nets[0], nets[0], basins.folds(MONTHS, TRAIN, 3), halves, 10, 0)
+        for one in (work, whole)
+    )
+    np.testing.assert_array_equal(np.isfinite(out.point), np.isfinite(plain.point))
+    assert (out.sigma > 0).all()
+    np.testing.assert_allclose(out.point[[1, 3, 4, 5]], plain.point[[1, 3, 4, 5]])
+
+
+def test_groups_of_basins_with_holes_are_means_of_those_that_are_known() -> None:
+    work, whole = grouped(with_holes(problem())), grouped(problem())
+    known = np.isfinite(whole.observed)
+    assert np.isfinite(work.observed[known]).all()
+    np.testing.assert_array_equal(work.observed[2], whole.observed[2])
+    nets = np.random.default_rng(1).normal(0, 30, (2, 9, len(MONTHS)))
+    left = left_out(nets[0, :3], work.observed, np.ones(3, bool))
+    out = basins.assemble_regroup(work, nets, left, basins.group_scale(work, work.is_group, TRAIN), 15, 0)
+    counted = np.where(work.counted, out.point, np.nan)
+    np.testing.assert_allclose(work.grouping.mean(counted), work.observed, atol=1e-6)
+
+
+def test_networks_speak_of_all_months_that_predictors_reach() -> None:
+    work = problem()
+    level, scale = basins.scales(work, TRAIN)
+    state = basins.net_states(work, TRAIN, ALL, scale, level, CONFIG, 1)
+    said = basins.net_prediction(work, state, TRAIN, ALL, CONFIG)
+    np.testing.assert_array_equal(
+        np.isfinite(said).all(axis=0), np.arange(len(MONTHS)) >= CONFIG.prediction_history - 1
+    )
 
 
 def test_persistent_misses_are_half_carried_into_the_test_years() -> None:
     work = problem()
-    blocks = basins.folds(MONTHS, TRAIN)
+    blocks = basins.folds(MONTHS, TRAIN, 3)
     residual = np.where(TRAIN, 8.0, np.nan)[None].repeat(6, axis=0)
     assert calibration.recent_error(residual, MONTHS, work.train) == pytest.approx(8.0)
     assert np.array_equal(np.any(blocks, axis=0), TRAIN) and sum(block.sum() for block in blocks) == TRAIN.sum()

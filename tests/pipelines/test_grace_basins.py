@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from cluster.cli import main as sciml
 from pipelines.grace_downscale import main
 
 MONTHS = np.arange(np.datetime64("1996-01"), np.datetime64("2020-09"))
-OPTIONS = "--predictor-family ERA5_Land,MERRA2 --groups 4 --members 2 --global-members 2 --lags 2".split()
+OPTIONS = "--predictor-family ERA5_Land,MERRA2 --groups 4 --members 3 --global-members 2 --lags 2 --folds 2".split()
+OPTIONS += ["--mascons-per-item", "5"]
 REAL = "hydro/basin_water_budget"
 
 
@@ -36,7 +38,19 @@ def write_table(folder: Path, basins: int = 12) -> list[str]:
         for flux, values in fluxes.items()
         for family in ("ERA5_Land", "MERRA2")
     }
-    variables["TWS_X"] = (("basin", "time"), (storage + rng.normal(0, 5, rain.shape)).astype("f4"), {"units": "mm"})
+    observed = (storage + rng.normal(0, 5, rain.shape)).astype("f4")
+    variables["TWS_X"] = (("basin", "time"), observed, {"units": "mm"})
+    holes = observed.copy()
+    holes[0, MONTHS < np.datetime64("2012-01")] = np.nan  # begins three years before the training ends
+    holes[1, ::2] = np.nan  # six calendar months were never observed
+    holes[2, MONTHS >= np.datetime64("2014-01")] = np.nan  # not one test month
+    variables["TWS_HOLES"] = (("basin", "time"), holes, {"units": "mm"})
+    short = np.where(MONTHS < np.datetime64("2013-06"), np.nan, observed[3])
+    variables["TWS_SHORT"] = (
+        ("basin", "time"),
+        np.where(np.arange(basins)[:, None] == 3, short, observed),
+        {"units": "mm"},
+    )
     variables["TWS_uncertainty_X"] = (("basin", "time"), np.full(rain.shape, 8, "f4"), {"units": "mm"})
     xr.Dataset(variables, {"basin": names, "time": MONTHS.astype("datetime64[ns]")}).to_netcdf(folder / "basins.nc")
     lat, lon = np.arange(-89.75, 90, 0.5), np.arange(-179.75, 180, 0.5)
@@ -91,6 +105,39 @@ def test_every_experiment_and_baseline_is_scored_on_the_same_units(run: Path) ->
     assert sciml(["verify", str(run)]) == 0
 
 
+def test_options_reach_every_basin_experiment(run: Path) -> None:
+    def nets(stage: str) -> int:
+        return zarr.open_group(str(next((run / "stages").glob(f"predicted_{stage}-*"))))["storage"].shape[0]
+
+    regions, neighbourhoods = 3, 4
+    assert nets("basin_nets") == 2 + 2 + 2  # members, folds, halves
+    assert nets("region_nets") == regions * 2 + regions
+    assert nets("group_nets") == 2 + 2 * neighbourhoods
+    local = zarr.open_group(str(next((run / "stages").glob("basin_lstm-*"))))["storage"]
+    assert local.shape[1] == 3 and local.chunks[0] == 5
+
+
+def test_predictions_reach_back_to_where_predictors_begin(run: Path) -> None:
+    """Drought percentiles are built on decades in which nobody observed storage."""
+    store = xr.open_zarr(next((run / "stages").glob("members_basins-*")), consolidated=False)
+    assert store["storage"].dims == ("model", "unit", "member", "month")
+    number = store.attrs["models"].split(", ").index("global_lstm")
+    known = np.isfinite(store["storage"].isel(model=number).values).all(axis=(0, 1))
+    np.testing.assert_array_equal(known, np.arange(len(MONTHS)) >= 35)
+
+
+def test_basins_with_holes_are_scored_where_they_are_known(table: list[str], tmp_path: Path) -> None:
+    options = [word.replace("TWS_X", "TWS_HOLES") for word in table] + ["--preset", "paper", "--train-first", "2002-08"]
+    options += ["--train-last", "2014-12", "--test-first", "2015-01", "--test-last", "2019-12"]
+    assert main([*options, "--run-dir", str(tmp_path / "run"), "--executor", "serial"]) == 0
+    scores = json.loads((tmp_path / "run/metrics.json").read_text())["scores"]
+    for experiment in ("basins", "basins_region_out", "regroup"):
+        assert {s["n"] for s in scores[experiment].values()} == {11}, experiment
+        assert all(np.isfinite(s["crps_median"]) for s in scores[experiment].values())
+    left_out = scores["basins_cross_validation"]
+    assert {"lstm", "global_lstm", "ridge"} <= set(left_out) and left_out["ridge"]["nse_median"] > 0.7
+
+
 def test_a_planted_water_budget_is_learned(run: Path) -> None:
     scores = json.loads((run / "metrics.json").read_text())["scores"]["basins"]
     assert scores["ridge"]["nse_median"] > 0.8
@@ -100,9 +147,13 @@ def test_a_planted_water_budget_is_learned(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (["--twsa-variable", "TWS_Y"], "storage variable 'TWS_Y' missing; found TWS_X"),
+        (["--twsa-variable", "TWS_Y"], "storage variable 'TWS_Y' missing; found TWS_HOLES, TWS_SHORT, TWS_X"),
         (["--predictor-family", "ERA6"], "predictor family 'ERA6' unknown; found ERA5_Land, MERRA2"),
         (["--real-months", "/nowhere.csv"], "/nowhere.csv"),
+        (
+            ["--twsa-variable", "TWS_SHORT"],
+            "basin BASIN 3: found fewer than 24 real GRACE months in the training period",
+        ),
         (["--groups", "40"], "12 basins with storage have a place, expected more than the 40 --groups"),
     ],
 )
