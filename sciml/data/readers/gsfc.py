@@ -33,7 +33,7 @@ def recognised(file: str) -> bool:
         if raw.read(8) != b"\x89HDF\r\n\x1a\n":
             return False
         with h5py.File(raw, "r") as h5:
-            return "mascon" in h5 or "solution" in h5
+            return any(isinstance(h5.get(name), h5py.Group) for name in ("mascon", "solution"))
 
 
 def read(file: str, *, resolution_degrees: float = 0.5) -> xr.Dataset:
