@@ -132,24 +132,48 @@ def prepare(case: FloodCase, kind: str) -> Scored:
             f" {len(case.name)} units that reports, rain and storage cover; expected both kinds; check --flood-reports"
             " and the test period"
         )
-    headline, storage_of = (_best(found, reported, train) for found in ({m: index[m] for m in alone}, alone))
+    headline, storage_of = (_best(found, reported, train, case.row) for found in ({m: index[m] for m in alone}, alone))
     index["storage_alone"] = alone[storage_of]
     quiet = train & ~reported if train.any() else known & case.train
     threshold = {name: _threshold(values[quiet]) for name, values in index.items()}
     return Scored(case, kind, index, reported, train, test, headline, storage_of, threshold)
 
 
-def _best(index: Mapping[str, np.ndarray], reported: np.ndarray, train: np.ndarray) -> str:
+def _best(index: Mapping[str, np.ndarray], reported: np.ndarray, train: np.ndarray, row: np.ndarray) -> str:
     """The index with the largest ROC area in training; the first where training holds one kind of month alone."""
-    if not 0 < (reported & train).sum() < train.sum():
-        return next(iter(index))
-    return max(index, key=lambda name: float(events.roc_area(index[name][train], reported[train])))
+    areas = {name: float(area_within(values, reported, train, row)[0]) for name, values in index.items()}
+    return max(areas, key=lambda name: areas[name] if np.isfinite(areas[name]) else -1.0)
 
 
 def _threshold(quiet: np.ndarray) -> float:
     """Least index of an alarm so that at most a fifth of months without a flood get one. quiet: (record,)."""
     allowed = int(np.floor(FALSE_ALARM_RATE * len(quiet)))
     return float(np.nextafter(np.sort(quiet)[len(quiet) - 1 - allowed], np.inf))
+
+
+def area_within(
+    index: np.ndarray, reported: np.ndarray, keep: np.ndarray, row: np.ndarray, counts: np.ndarray | None = None
+) -> np.ndarray:
+    """ROC area over pairs of records of the same place: how often a month with a report has the higher index than a
+    month without one there.
+
+    Places differ in size, climate and in who reports; a pair across places would ask which place floods more often, not
+    when. index, reported, keep: (unit, month); row: (unit,) place; counts: (draw, month). Returns (draw,), or (1,)
+    without counts; NaN where no place has both kinds.
+    """
+    times = np.ones((1, index.shape[1])) if counts is None else counts.astype(np.float64)
+    wins, pairs = np.zeros((2, len(times)))
+    for label in dict.fromkeys(row):
+        own = keep & (row == label)[:, None]
+        forecast, observed, month = index[own], reported[own], np.nonzero(own)[1]
+        step = max(1, _SLAB // max(len(forecast), 1))
+        for start in range(0, len(times) if 0 < observed.sum() < len(observed) else 0, step):
+            part = slice(start, start + step)
+            drawn = times[part][:, month]
+            size = drawn[:, observed].sum(axis=1) * drawn[:, ~observed].sum(axis=1)
+            wins[part] += np.nan_to_num(events.roc_area(forecast, observed, drawn)) * size
+            pairs[part] += size
+    return np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1.0), np.nan)
 
 
 def table(scored: Scored) -> pd.DataFrame:
@@ -177,11 +201,12 @@ def _scores(index: np.ndarray, reported: np.ndarray, keep: np.ndarray, threshold
 
 
 def summarise(scored: Scored, rows: pd.DataFrame, *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """`scores.<kind>` of metrics.json: model -> scores over all records pooled, with 90 % intervals.
+    """`scores.<kind>` of metrics.json: model -> scores over all records, with 90 % intervals.
 
-    `far` is the false-alarm rate: false alarms over months without a flood. Intervals come from drawing whole years of
-    the test period, the same for all models; None where they are fewer than three. `roc_area_gain`: over each baseline,
-    its interval from paired draws. `fraction_better_than`: share of rows with the larger ROC area.
+    `roc_area` is that of `area_within`; `roc_area_pooled` takes pairs across places too. One threshold serves all
+    places. `far` is the false-alarm rate: false alarms over months without a flood. Intervals come from drawing whole
+    years of the test period, the same for all models; None where they are fewer than three. `roc_area_gain`: over each
+    baseline, its interval from paired draws. `fraction_better_than`: share of rows with the larger ROC area.
     """
     used = scored.test.any(axis=0)
     years = scored.case.months.astype("datetime64[Y]")
@@ -198,10 +223,11 @@ def summarise(scored: Scored, rows: pd.DataFrame, *, seed: int = 0) -> dict[str,
         "ci_level": LEVEL,
         "ci_blocks": f"{blocks} years",
     }
-    values = {
-        model: _scores(index, scored.reported, scored.test, scored.threshold[model])
-        for model, index in scored.index.items()
-    }
+    values = {}
+    for model, index in scored.index.items():
+        found = _scores(index, scored.reported, scored.test, scored.threshold[model])
+        inside = float(area_within(index, scored.reported, scored.test, scored.case.row)[0])
+        values[model] = {"roc_area": inside, "roc_area_pooled": found.pop("roc_area"), **found}
     return {model: size | _summary(model, values, drawn, areas, scored.threshold[model], blocks) for model in values}
 
 
@@ -230,14 +256,15 @@ def _summary(
 def _drawn(scored: Scored, model: str, counts: np.ndarray) -> dict[str, np.ndarray]:
     """Scores of each draw of years. counts: (draw, month)."""
     index = scored.index[model]
-    alarm = index >= scored.threshold[model]
-    cells = events.contingency(alarm, scored.reported, mask=scored.test, counts=counts).merged()
-    forecast, observed = index[scored.test], scored.reported[scored.test]
-    month = np.nonzero(scored.test)[1]
-    step = max(1, _SLAB // len(forecast))
-    slabs = [counts[start : start + step][:, month] for start in range(0, len(counts), step)]
-    area = np.concatenate([events.roc_area(forecast, observed, slab) for slab in slabs])
-    return {"roc_area": area, "tpr": events.pod(cells), "far": events.pofd(cells), "peirce": events.peirce(cells)}
+    cells = events.contingency(index >= scored.threshold[model], scored.reported, mask=scored.test, counts=counts)
+    merged, everywhere = cells.merged(), np.zeros(len(index), int)
+    return {
+        "roc_area": area_within(index, scored.reported, scored.test, scored.case.row, counts),
+        "roc_area_pooled": area_within(index, scored.reported, scored.test, everywhere, counts),
+        "tpr": events.pod(merged),
+        "far": events.pofd(merged),
+        "peirce": events.peirce(merged),
+    }
 
 
 def roc_band(scored: Scored, model: str, rates: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -14,24 +14,31 @@ from sciml.metrics import events
 from sciml.report import style
 from sciml.report.comparison import Column, comparison_table
 from sciml.report.maps import Cells, Layer, Scale, map_figure
-from sciml.report.page import Illustration, Section
+from sciml.report.page import Cell, Illustration, Section, Table
 from sciml.report.results import Finding
 
 LABELS = {
     **MODEL_LABELS,
+    "ridge_stores": "ridge with stores",
     "mascon": "GRACE mascons",
     "precipitation_alone": "rain alone",
     "storage_alone": "storage alone",
 }
 COLUMNS = (
-    Column("roc_area", "ROC area", "high", digits=3),
+    Column("roc_area", "ROC area, same place", "high", digits=3),
+    Column("roc_area_pooled", "ROC area, all pairs", "high", digits=3),
     Column("tpr", "floods announced", "high", digits=0, percent=True),
     Column("far", "false alarms", "low", digits=0, percent=True),
     Column("peirce", "Peirce score", "high"),
 )
 TITLES = {"flood": "Floods", "flash_flood": "Flash floods"}
+INDEX = (
+    "The index is the rain of the month less the room that was left in storage the month before, over its largest"
+    " training value: near 1, rain meets land that is as full as it has ever been."
+)
 RATES = np.linspace(0, 1, 101)
 SHOWN = 3  # models in a figure, beside the baselines
+FEW_UNITS = 30  # are listed one by one
 
 
 def findings(
@@ -70,7 +77,7 @@ def _section(
     best = scored.headline
     table = comparison_table(
         scores,
-        caption=f"{TITLES[scored.kind]}: months with a report against months without, all units pooled.",
+        caption=f"{TITLES[scored.kind]}: months with a report against months without.",
         baselines=flood.BASELINES,
         labels=LABELS,
         columns=COLUMNS,
@@ -81,11 +88,41 @@ def _section(
         f" {size['n_events']:,} hold a report. Below each value its 90 % interval from a block bootstrap over"
         f" {size['ci_blocks']}"
         + ("; with so few years none is given." if size["roc_area_ci"][0] is None else ".")
-        + " Thresholds let alarms into a fifth of the training months without a report. Bold: best of the column."
+        + " Same place: pairs of months of one mascon or basin; all pairs compare places with each other too."
+        " Thresholds let alarms into a fifth of the training months without a report. Bold: best of the column."
     )
-    table = type(table)(table.caption, table.header, table.rows, [note])
+    table = Table(table.caption, table.header, table.rows, [note])
     pictures = [_roc(scored, scores), *_maps(scored, best, place, points), *_gain(scored, rows, best, place)]
-    return Section(TITLES[scored.kind], [*sentences(scored, scores, where), *scored.case.notes], [table, *pictures])
+    told = sentences(scored, scores, where)
+    if scored.kind == "flood":  # the second section is about the same index and data
+        told += [INDEX, *scored.case.notes]
+    return Section(TITLES[scored.kind], told, [table, *_units(scored, rows), *pictures])
+
+
+def _units(scored: Scored, rows: pd.DataFrame) -> list[Table]:
+    """ROC area of each unit, where they are few enough to be read."""
+    shown = (scored.headline, *flood.BASELINES)
+    area = rows.pivot(index="unit", columns="model", values="roc_area")
+    size = rows[rows["model"] == scored.headline].set_index("unit")
+    if len(size) > FEW_UNITS:
+        return []
+    lines = [
+        [
+            Cell(str(unit).title() if str(unit).isupper() else str(unit)),
+            Cell(str(own["n_months"])),
+            Cell(str(own["events"])),
+            *(Cell("–" if np.isnan(area.loc[unit, m]) else f"{area.loc[unit, m]:.2f}") for m in shown),
+        ]
+        for unit, own in size.iterrows()
+    ]
+    return [
+        Table(
+            "ROC area of each unit on its own.",
+            ["", "months", "with a report", *(LABELS.get(m, m) for m in shown)],
+            lines,
+            ["No area where all months, or none, hold a report; a handful of months says next to nothing."],
+        )
+    ]
 
 
 def sentences(scored: Scored, scores: Mapping[str, Mapping[str, Any]], where: str) -> list[str]:
@@ -96,19 +133,16 @@ def sentences(scored: Scored, scores: Mapping[str, Mapping[str, Any]], where: st
     pairs = f"{own['roc_area']:.0%} of pairs{_span(own['roc_area_ci'])}; one half would be chance."
     first = (
         f"{where}: with storage from {LABELS.get(best, best)}, the best in the training years, the flood potential"
-        f" ranks a month with a {kind} report above one without in {pairs} "
+        f" ranks a month with a {kind} report above a month without one in the same place in {pairs} "
     )
     first += " ".join(_against(own, rival) for rival in flood.BASELINES)
     alarm = (
         f"Warned by a threshold set in the training years, one would have announced {own['tpr']:.0%} of the months with"
         f" a report and been wrong in {own['far']:.0%} of the months without; {rate:.1%} of all months have one."
     )
-    told = (
-        "The index is the rain of the month less the room that was left in storage the month before, over its largest"
-        " training value: near 1, rain meets land that is as full as it has ever been. Storage alone is that of"
-        f" {LABELS.get(scored.storage_of, scored.storage_of)}, which told training floods best."
-    )
-    return [first, alarm, told]
+    chosen = LABELS.get(scored.storage_of, scored.storage_of)
+    told = f"Storage alone is that of {chosen}, which told the training months best."
+    return [first, alarm + " " + told]
 
 
 def _against(own: Mapping[str, Any], rival: str) -> str:
@@ -140,7 +174,7 @@ def _roc(scored: Scored, scores: Mapping[str, Mapping[str, Any]]) -> Illustratio
         for number, model in enumerate(shown):
             look: dict[str, Any] = {"color": style.colour(number), "linestyle": style.line(number)}
             curve = events.roc_curve(scored.index[model][scored.test], scored.reported[scored.test])
-            label = f"{LABELS.get(model, model)} ({scores[model]['roc_area']:.2f})"
+            label = f"{LABELS.get(model, model)} ({scores[model]['roc_area_pooled']:.2f})"
             axes.plot(curve.pofd, curve.pod, label=label, **look)
             if model in (scored.headline, "precipitation_alone") and scores[model]["roc_area_ci"][0] is not None:
                 axes.fill_between(RATES, *flood.roc_band(scored, model, RATES), color=look["color"], alpha=0.15, lw=0)
@@ -148,14 +182,16 @@ def _roc(scored: Scored, scores: Mapping[str, Mapping[str, Any]]) -> Illustratio
         axes.set(
             xlim=(0, 1), ylim=(0, 1), xlabel="false-alarm rate", ylabel="share of floods announced", aspect="equal"
         )
-        axes.legend(loc="lower right", title="area under the curve")
+        axes.legend(loc="lower right", title="area, all places pooled")
     return Illustration(
         f"roc-{scored.kind.replace('_', '-')}",
         figure,
-        "ROC curves: the share of months with a report that get an alarm, against that of months without, as the"
-        " threshold falls. Dots: the threshold of the training years. Shaded: 90 % band of the first index and of rain"
-        " alone, from draws of years.",
-        "ROC curves. Areas: " + ", ".join(f"{LABELS.get(m, m)} {scores[m]['roc_area']:.2f}" for m in shown) + ".",
+        "ROC curves of all places with one threshold: the share of months with a report that get an alarm, against that"
+        " of months without, as the threshold falls. Dots: the threshold of the training years. Shaded: 90 % band of"
+        " the first index and of rain alone, from draws of years.",
+        "ROC curves. Areas: "
+        + ", ".join(f"{LABELS.get(m, m)} {scores[m]['roc_area_pooled']:.2f}" for m in shown)
+        + ".",
     )
 
 
