@@ -10,9 +10,9 @@ from sciml.core.errors import InputError
 from sciml.data.months import MEAN_MONTH_S, MONTH, Timeline
 from sciml.data.readers import basins, grace_months
 from sciml.data.splits import Period
+from sciml.grace.baselines import FEWEST_MONTHS
 
 FLUXES = ("pr", "evspsbl", "mrro")
-FEWEST_MONTHS = 24  # of training, below which a season cannot be told
 
 
 @dataclass(frozen=True)
