@@ -12,20 +12,20 @@ if __name__ == "__main__":  # from a checkout or a submitted working directory, 
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cluster.job import Engine, Plan, run_job
-from pipelines import grace_basins, grace_gridded
+from pipelines import grace_basins, grace_gridded, grace_wells
 from sciml.grace.config import GraceConfig
+
+FLOWS = {"generated": grace_gridded, "gridded": grace_gridded, "basins": grace_basins, "wells": grace_wells}
 
 
 def job(config: GraceConfig, engine: Engine) -> str:
     """Run what the source calls for and return the report's URL."""
-    flow = grace_basins if config.source == "basins" else grace_gridded
-    return flow.job(config, engine)
+    return FLOWS[config.source].job(config, engine)
 
 
 def plan(config: GraceConfig, planned: Plan) -> None:
     """Say what `job` would do."""
-    flow = grace_basins if config.source == "basins" else grace_gridded
-    flow.plan(config, planned)
+    FLOWS[config.source].plan(config, planned)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -54,6 +54,11 @@ def read(file: str) -> xr.Dataset:
         if name != "wellme" and not pd.api.types.is_numeric_dtype(table[name]):
             bad = int(np.flatnonzero(pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna())[0])
             raise InputError(f"{file}: column '{name}', line {bad + 2}: found {table[name][bad]!r}, expected a number")
+    for name, low, high in (("Month", 1, 12), ("Year", 1900, 2100)):
+        wrong = np.flatnonzero(~table[name].isin(range(low, high + 1)))
+        if len(wrong):
+            found = table[name][wrong[0]]
+            raise InputError(f"{file}: column '{name}', line {wrong[0] + 2}: found {found}, expected {low} to {high}")
     month = (table["Year"].to_numpy(int) - 1970).astype("datetime64[Y]").astype("datetime64[M]")
     month = month + (table["Month"].to_numpy(int) - 1)
     wells, row = np.unique(table["wellme"].to_numpy(str), return_inverse=True)
