@@ -1,5 +1,9 @@
 """The drought part of `grace_downscale`: storage of cells from basins and mascons, against the Drought Monitor."""
 
+import functools
+
+import xarray as xr
+
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from sciml.core.digest import fingerprint
@@ -9,7 +13,16 @@ from sciml.grace.basin_models import Whole
 from sciml.grace.basin_nets import Setup
 from sciml.grace.config import GraceConfig
 from sciml.grace.drought import BASELINES, DroughtSetup
+from sciml.grace.drought_scores import Observed
 from sciml.report.results import Finding
+
+
+def check(config: GraceConfig, basins: Setup) -> None:
+    """Read what only this experiment needs, before hours are spent on the networks. Says what is left out."""
+    ready = _setup(config, basins).prepare()
+    for note in _table(config.usdm, config.county_centers).attrs.get("notes", []):
+        print(note, flush=True)
+    drought_scores.check(ready, _observed(config, basins), basins.test.first)
 
 
 def stage(config: GraceConfig, engine: Engine | Plan, basins: Setup, members: StoreRef) -> StoreRef:
@@ -34,12 +47,17 @@ def stage(config: GraceConfig, engine: Engine | Plan, basins: Setup, members: St
 
 def finding(config: GraceConfig, basins: Setup, store: StoreRef) -> Finding:
     """Scores and sections. store: from `stage`."""
-    setup = _setup(config, basins)
-    table = usdm.at_centres(usdm.read(config.usdm), counties.read(config.county_centers), config.usdm)
-    for note in table.attrs.get("notes", []):
-        print(note, flush=True)
-    observed = drought_scores.observe(setup.prepare(), table, basins.prepare().data.names)
-    return drought_report.finding(setup, observed, store.url, config.seed)
+    return drought_report.finding(_setup(config, basins), _observed(config, basins), store.url, config.seed)
+
+
+def _observed(config: GraceConfig, basins: Setup) -> Observed:
+    table = _table(config.usdm, config.county_centers)
+    return drought_scores.observe(_setup(config, basins).prepare(), table, basins.prepare().data.names)
+
+
+@functools.lru_cache(maxsize=1)
+def _table(file: str, centres: str) -> xr.Dataset:
+    return usdm.at_centres(usdm.read(file), counties.read(centres), file)
 
 
 def _setup(config: GraceConfig, basins: Setup) -> DroughtSetup:

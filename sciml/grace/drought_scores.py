@@ -78,6 +78,16 @@ def observe(ready: Ready, table: xr.Dataset, basin_names: np.ndarray) -> Observe
     return Observed(found, ready.months, np.where(seen, area, np.nan), by_county, seen)
 
 
+def check(ready: Ready, found: Observed, first: str) -> None:
+    """Raises InputError unless GRACE and the Drought Monitor share a year of months from `first` (YYYY-MM) on."""
+    shared = np.isfinite(ready.storage).all(axis=0) & found.seen & (ready.months >= np.datetime64(first, "M"))
+    if shared.sum() < 12:
+        raise InputError(
+            f"drought: found {int(shared.sum())} months from {first} on with GRACE and the Drought Monitor, expected 12"
+            " or more; check --usdm, --mascons and --test-first"
+        )
+
+
 def modelled(ready: Ready, found: Units, store_url: str) -> dict[str, Modelled]:
     """Anomalies and percentiles of every model by unit.
 
@@ -149,10 +159,6 @@ def score(
     `dsci_spearman_all_months` all of them, baselines filled by straight lines in time.
     """
     seen, every = compared(found, models, scored)
-    if seen.sum() < 12:
-        raise InputError(
-            f"drought: found {int(seen.sum())} months with GRACE and the Drought Monitor, expected 12 or more"
-        )
     counts = {name: _draws(found.months[mask], seed) for name, mask in (("seen", seen), ("every", every))}
     index, columns = found.dsci, {}
     for name, one in models.items():
