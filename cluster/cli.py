@@ -1,16 +1,16 @@
 """`sciml verify RUN` and `sciml runs [ROOT]`."""
 
-import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from cluster.ledger import read_json
 from cluster.run import live_driver, pipeline_of
 from cluster.verify import progress_of, verify_run
 from sciml.core.errors import ScimlError
-from sciml.core.urls import exists, filesystem, is_remote, join, read_bytes
+from sciml.core.urls import exists, filesystem, is_remote, join
 
-USAGE = """usage: sciml verify RUN     decode every object of a run's stores; exit 1 on any hole, named
+USAGE = """usage: sciml verify RUN     decode every object of a run's stores and checkpoints; exit 1 on any hole, named
        sciml runs [ROOT]    list the runs below a folder or URL [runs]"""
 
 
@@ -61,12 +61,19 @@ def _runs(root: str) -> int:
 
 
 def _row(url: str) -> str:
+    try:
+        return _state(url)
+    except ScimlError as error:  # the other runs are still worth a line
+        return f"{url:<40} {pipeline_of(url) or '':<18} damaged: {error}"
+
+
+def _state(url: str) -> str:
     stages = progress_of(url)
     done, total = (sum(part) for part in zip(*stages.values(), strict=True)) if stages else (0, 0)
     metrics = join(url, "metrics.json")
     finished = ""
     if exists(metrics):
-        stamp = json.loads(read_bytes(metrics)).get("created", "")
+        stamp = read_json(metrics).get("created", "")
         finished = datetime.fromisoformat(stamp).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if stamp else ""
     state = "running" if live_driver(url) else "complete" if finished and done == total else "incomplete"
     return f"{url:<40} {pipeline_of(url) or '':<18} {state:<12} {f'{done}/{total}':>11}  {finished}"

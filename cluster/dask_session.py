@@ -6,6 +6,7 @@ The workers are gone before Ray stages begin, the dashboard stays to be looked a
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
@@ -64,8 +65,9 @@ class Dask:
 
     def _start(self) -> Any:
         import dask
+        import distributed  # its import sets the level of its logger, so ours comes after
 
-        dask.config.set({"logging.distributed": "error"})  # read once, when distributed is imported
+        logging.getLogger(distributed.__name__).setLevel(logging.ERROR)
         settings = {
             "distributed.admin.large-graph-warning-threshold": "64MB",
             # Dask would print the address of the machine, on which nothing listens
@@ -82,7 +84,7 @@ def _scheduler_here(config: Config) -> Any:
 
     threads = 1 if config.executor == "serial" else config.workers or psutil.cpu_count(logical=False) or 1
     return LocalCluster(
-        n_workers=0, threads_per_worker=threads, processes=False, dashboard_address=_DASHBOARD, silence_logs=40
+        n_workers=0, threads_per_worker=threads, processes=False, dashboard_address=_DASHBOARD, silence_logs=False
     )
 
 
@@ -108,7 +110,7 @@ def _scheduler_for_ray() -> Any:
     security = Security.temporary()
     options = {"host": ray.util.get_node_ip_address(), "dashboard_address": _DASHBOARD, "security": security}
     scheduler = {"cls": Scheduler, "options": options | {"protocol": "tls://"}}
-    return SpecCluster(workers={}, scheduler=scheduler, security=security, silence_logs=40)
+    return SpecCluster(workers={}, scheduler=scheduler, security=security)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """The frame of every pipeline's `main`: options in, stages run or planned, one line for a mistake, an exit status."""
 
+import contextlib
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,9 +20,11 @@ from cluster.train import Training, train
 from sciml.core.config import Config
 from sciml.core.digest import digest
 from sciml.core.errors import ScimlError
+from sciml.core.urls import join, remove
 
 C = TypeVar("C", bound=Config)
 
+FAILED = 1
 REFUSED = 2
 INTERRUPTED = 130
 
@@ -85,13 +89,35 @@ class Plan:
         return plan_text(self.rows, planned_workers(self.config.executor, self.config.workers))
 
 
+class Defect(ScimlError):
+    """An error that nobody foresaw; its traceback is in the run directory."""
+
+
+@contextlib.contextmanager
+def _defects_kept(run: Run) -> Iterator[None]:
+    """Put the traceback of an unforeseen error into RUN/error.log and say in one line where the job was."""
+    url = join(run.url, "error.log")
+    remove(url)
+    try:
+        yield
+    except ScimlError:
+        raise
+    except Exception as error:
+        run.write("error.log", traceback.format_exc().encode())
+        reached = f"in or after stage {run.reached}" if run.reached else "before the first stage"
+        raise Defect(
+            f"unforeseen {type(error).__name__} {reached}: {error}; this is a defect, please report it with {url};"
+            " what is finished is kept, the same command goes on from there"
+        ) from error
+
+
 def run_job(
     config_class: type[C],
     job: Callable[[C, Engine], str],
     plan: Callable[[C, Plan], None],
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Parse options, take the run directory, do the job; 0 only if it is complete.
+    """Parse options, take the run directory, do the job; 0 only if it is complete, 2 for a refusal, 1 for a defect.
 
     job: (config, engine) -> the report's URL, printed last. plan: (config, plan) puts into the plan what would be done,
     for --dry-run, which takes no run directory and writes nothing.
@@ -105,8 +131,16 @@ def run_job(
             plan(config, planned)
             print(planned.text())
             return 0
-        with open_run(config) as run, executor_session(config) as executor, Dask(config) as dask:
+        with (
+            open_run(config) as run,
+            executor_session(config) as executor,
+            Dask(config) as dask,
+            _defects_kept(run),
+        ):
             print(job(config, Engine(config, run, executor, dask)), flush=True)
+    except Defect as defect:
+        print(f"{config_class.pipeline}: {defect}", file=sys.stderr, flush=True)
+        return FAILED
     except ScimlError as error:
         print(f"{config_class.pipeline}: {error}", file=sys.stderr, flush=True)
         return REFUSED

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sciml.core.digest import canonical_json, digest
+from sciml.core.errors import RunError
 from sciml.core.urls import filesystem, join, list_sizes, read_bytes, remove, write_bytes
 
 
@@ -35,6 +36,14 @@ def item_key(item: Any) -> str:
     return canonical_json(item)
 
 
+def read_json(url: str) -> dict[str, Any]:
+    """One of a run's own JSON files. Raises RunError where it is damaged."""
+    try:
+        return dict(json.loads(read_bytes(url)))
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{url}: not readable as JSON ({error}); run the job again, it writes a new one") from error
+
+
 class Ledger:
     """The ledger of one store, at a local path or s3:// URL."""
 
@@ -48,7 +57,7 @@ class Ledger:
         write_bytes(join(self.url, "stage.json"), json.dumps(manifest, indent=1, sort_keys=True).encode())
 
     def manifest(self) -> dict[str, Any]:
-        return dict(json.loads(read_bytes(join(self.url, "stage.json"))))
+        return read_json(join(self.url, "stage.json"))
 
     def write(self, entry: Entry) -> None:
         write_bytes(self._entry_url(entry.item), canonical_json(entry).encode())

@@ -27,11 +27,13 @@ STALE_S = 60.0
 
 @dataclass
 class Run:
-    """A run directory in use. `stores` collects what this run made or reused: stage name -> store name."""
+    """A run directory in use. stores: what this run made or reused, stage name -> store name; reached: the stage that
+    began last."""
 
     url: str
     config: Config
     stores: dict[str, str] = field(default_factory=dict)
+    reached: str = ""
 
     def store_url(self, store: str) -> str:
         return join(self.url, "stages", store)
@@ -41,7 +43,7 @@ class Run:
 
     def register(self, stage: str, store: str) -> None:
         """Remember a store as belonging to this run, for `sciml verify` and metrics.json."""
-        self.stores[stage] = store
+        self.stores[stage], self.reached = store, stage
         self.write_json("stores.json", self.stores)
 
     def write_json(self, name: str, value: Any) -> None:
@@ -96,7 +98,7 @@ def _refuse_foreign(url: str, pipeline: str) -> None:
             )
 
 
-_OURS = {"driver.json", "stages", "ledger", "stores.json", "checkpoints", ".ray", "config.yaml"}
+_OURS = {"driver.json", "stages", "ledger", "stores.json", "checkpoints", ".ray", "config.yaml", "error.log"}
 
 
 def live_driver(url: str) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,15 +21,17 @@ from typing import Any
 from torch import nn
 
 from cluster.executors import Executor, RayExecutor
+from cluster.ledger import Entry, Ledger, item_key
 from cluster.progress import Progress
 from cluster.run import Run
 from sciml.core.errors import RunError, ScimlError
-from sciml.core.urls import exists, join, read_bytes, remove, write_bytes
+from sciml.core.urls import exists, join, list_sizes, read_bytes, remove, write_bytes
 from sciml.nn.checkpoint import load_checkpoint, save_checkpoint
 
 log = logging.getLogger(__name__)
 
 State = dict[str, Any]
+CHECKPOINTS = "checkpoints"  # folder of a run
 WATCH_S = 5.0
 
 
@@ -69,16 +72,31 @@ class Training:
     together: bool = False
     checkpoint_seconds: float = 10.0
 
+    @property
+    def store(self) -> str:
+        """Name of the ledger: `checkpoints_<training>-<digest12>`."""
+        return f"checkpoints_{self.name}-{self.digest[:12]}"
+
     def url(self, run_url: str, member: int) -> str:
         """Where a member's finished checkpoint lies."""
-        return join(run_url, "checkpoints", f"{self.name}-{self.digest[:12]}-{member:03d}.pt")
+        return join(run_url, CHECKPOINTS, f"{self.name}-{self.digest[:12]}-{member:03d}.pt")
 
     def partial_url(self, run_url: str, member: int) -> str:
         """Where its intermediate checkpoint lies."""
         return self.url(run_url, member).removesuffix(".pt") + ".partial.pt"
 
+    def ledger(self, run_url: str) -> Ledger:
+        return Ledger(join(run_url, "ledger", self.store))
+
     def missing(self, run_url: str) -> list[int]:
-        return [member for member in range(self.members) if not exists(self.url(run_url, member))]
+        """Members without a checkpoint of the size that the ledger remembers."""
+        done = self.ledger(run_url).done(list_sizes(join(run_url, CHECKPOINTS)))
+        return [member for member in range(self.members) if item_key({"member": member}) not in done]
+
+    def manifest(self) -> dict[str, Any]:
+        """What should be there, for `sciml verify`."""
+        items = [{"member": member} for member in range(self.members)]
+        return {"stage": self.name, "digest": self.digest, "checkpoints": True, "items": items}
 
 
 def train(training: Training, run: Run, executor: Executor) -> list[str]:
@@ -86,6 +104,8 @@ def train(training: Training, run: Run, executor: Executor) -> list[str]:
 
     Each line of `RUN/metrics.jsonl` is one epoch of one member. Raises RunError where training fails after all retries.
     """
+    training.ledger(run.url).write_manifest(training.manifest())
+    run.register(f"checkpoints_{training.name}", training.store)
     todo = training.missing(run.url)
     progress = Progress(training.name, total=training.members, done=training.members - len(todo))
     if todo and isinstance(executor, RayExecutor):
@@ -93,7 +113,7 @@ def train(training: Training, run: Run, executor: Executor) -> list[str]:
             _train_on_ray(training, run, executor, todo)
     elif todo:
         for member in todo:
-            _train_member(training, run.url, member, {"device": _local_device()}, publish=True)
+            _train_member(training, run, member, {"device": _local_device()}, publish=True)
             progress.advance()
     progress.close()
     urls = [training.url(run.url, member) for member in range(training.members)]
@@ -149,7 +169,7 @@ def _train_on_ray(training: Training, run: Run, executor: RayExecutor, todo: Seq
         )
 
     def loop(_: Mapping[str, Any]) -> None:
-        _work(training, run.url, todo)
+        _work(training, run, todo)
 
     trainer = TorchTrainer(
         loop,
@@ -184,7 +204,7 @@ def _root_cause(error: BaseException) -> str:
     return lines[-1] if lines else type(cause).__name__
 
 
-def _work(training: Training, run_url: str, todo: Sequence[int]) -> None:
+def _work(training: Training, run: Run, todo: Sequence[int]) -> None:
     """What each Train worker does: its share of the members, or its share of every member."""
     from ray import train as ray_train
     from ray.train.torch import get_device, prepare_model
@@ -195,17 +215,17 @@ def _work(training: Training, run_url: str, todo: Sequence[int]) -> None:
     if training.together and world_size > 1:
         place |= {"rank": rank, "world_size": world_size, "wrap": prepare_model}
     for member in todo if training.together else todo[rank::world_size]:
-        if not exists(training.url(run_url, member)):
-            _train_member(training, run_url, member, place, publish=rank == 0)
+        if member in training.missing(run.url):  # a worker that was restarted has finished some
+            _train_member(training, run, member, place, publish=rank == 0)
 
 
-def _train_member(training: Training, run_url: str, member: int, place: Mapping[str, Any], publish: bool) -> None:
-    """Train one member, or one rank's part of it, from its intermediate checkpoint to its final one."""
-    partial = training.partial_url(run_url, member)
+def _train_member(training: Training, run: Run, member: int, place: Mapping[str, Any], publish: bool) -> None:
+    """Train one member, or one rank's part of it, from its intermediate checkpoint to its final one; then record it."""
+    partial, url = training.partial_url(run.url, member), training.url(run.url, member)
     resume = load_checkpoint(partial) if exists(partial) else None
     history: list[dict[str, float]] = resume.pop("history") if resume else []
     writes = place.get("rank", 0) == 0
-    saved = time.monotonic()
+    began = saved = time.monotonic()
 
     def report(epoch: int, metrics: dict[str, float], state: State) -> None:
         nonlocal saved
@@ -213,12 +233,15 @@ def _train_member(training: Training, run_url: str, member: int, place: Mapping[
         if writes and time.monotonic() - saved >= training.checkpoint_seconds:
             save_checkpoint(partial, {**state, "history": history})
             if publish:
-                _publish(run_url, training, member, history)
+                _publish(run.url, training, member, history)
             saved = time.monotonic()
 
     state = training.function(training.config, member, Place(report=report, resume=resume, **place))
     if writes:
-        save_checkpoint(training.url(run_url, member), {**state, "history": history})
+        save_checkpoint(url, {**state, "history": history})
+        seconds, memory = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        keys = {url.rpartition("/")[2]: len(read_bytes(url))}
+        training.ledger(run.url).write(Entry({"member": member}, run.config.seed, seconds, seconds, memory, keys))
 
 
 def _publish(run_url: str, training: Training, member: int, history: Sequence[Mapping[str, float]]) -> None:

@@ -1,6 +1,7 @@
-"""Decode every object of a run's stores, hold it against the ledger, forget bad items so that they are made again."""
+"""Decode a run's stores and checkpoints, hold them against the ledger, forget bad items so that they are made again."""
 
-import json
+import io
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import numpy as np
 import zarr
 
-from cluster.ledger import Entry, Ledger, item_key
+from cluster.ledger import Entry, Ledger, item_key, read_json
 from cluster.run import Run, pipeline_of
-from sciml.core.errors import RunError
+from cluster.train import CHECKPOINTS
+from sciml.core.errors import InputError, RunError
 from sciml.core.urls import exists, join, list_sizes, read_bytes
 from sciml.data.stores import Variable, value_complaint
+from sciml.nn.checkpoint import load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -32,27 +35,29 @@ def current_stores(url: str) -> dict[str, str]:
     if pipeline_of(url) is None:
         raise RunError(f"{url}: not a run directory: no config.yaml of ours in it")
     listing = join(url, "stores.json")
-    return dict(json.loads(read_bytes(listing))) if exists(listing) else {}
+    return read_json(listing) if exists(listing) else {}
 
 
 def verify_run(url: str) -> tuple[int, list[Finding]]:
-    """Check all current stores; removes the ledger entry of each bad item. Returns (objects decoded, findings)."""
+    """Check all that is current; removes the ledger entry of each bad item. Returns (objects decoded, findings)."""
     decoded, findings = 0, []
     for store in current_stores(url).values():
-        checked, found = _verify_store(join(url, "stages", store), Ledger(join(url, "ledger", store)), store)
+        checked, found = _verify_store(url, store)
         decoded += checked
         findings += found
     return decoded, findings
 
 
-def _verify_store(url: str, ledger: Ledger, store: str) -> tuple[int, list[Finding]]:
+def _verify_store(run_url: str, store: str) -> tuple[int, list[Finding]]:
+    ledger = Ledger(join(run_url, "ledger", store))
     if not exists(join(ledger.url, "stage.json")):
         return 0, [Finding(store, "-", "no manifest: the stage was never started to its end; run the job again")]
     try:
         manifest = ledger.manifest()
-    except ValueError:
-        return 0, [Finding(store, "-", "unreadable manifest; run the job again, it writes a new one")]
-    variables = {n: _variable(v) for n, v in manifest["template"]["variables"].items()}
+    except RunError as error:
+        return 0, [Finding(store, "-", str(error))]
+    url, is_store = _folder(run_url, store, manifest), "template" in manifest
+    variables = {n: _variable(v) for n, v in manifest["template"]["variables"].items()} if is_store else {}
     entries = {item_key(entry.item): entry for entry in ledger.entries()}
     sizes, decoded, findings = list_sizes(url), 0, []
     for item in manifest["items"]:
@@ -66,6 +71,11 @@ def _verify_store(url: str, ledger: Ledger, store: str) -> tuple[int, list[Findi
             ledger.forget(entry.item)
             findings += [Finding(store, item_key(item), complaint) for complaint in complaints]
     return decoded, findings
+
+
+def _folder(run_url: str, store: str, manifest: Mapping[str, Any]) -> str:
+    """Where the objects of a ledger lie: in a store of its own, or among the checkpoints."""
+    return join(run_url, "stages", store) if "template" in manifest else join(run_url, CHECKPOINTS)
 
 
 def _variable(spec: Mapping[str, Any]) -> Variable:
@@ -85,6 +95,8 @@ def _complaints(url: str, entry: Entry, sizes: Mapping[str, int], variables: Map
             yield f"{key}: missing"
         elif sizes[key] != size:
             yield f"{key}: {sizes[key]} bytes, expected {size}"
+        elif key.endswith(".pt"):
+            yield from _checkpoint_complaints(join(url, key), key)
         else:
             name = key.split("/c/")[0]
             try:
@@ -95,6 +107,19 @@ def _complaints(url: str, entry: Entry, sizes: Mapping[str, int], variables: Map
             complaint = value_complaint(variables[name], values) if name in variables else None
             if complaint:
                 yield f"{key}: {complaint}"
+
+
+def _checkpoint_complaints(url: str, key: str) -> Iterator[str]:
+    """A checkpoint is a zip archive, whose checksums torch does not look at."""
+    try:
+        load_checkpoint(url)
+        with zipfile.ZipFile(io.BytesIO(read_bytes(url))) as archive:
+            damaged = archive.testzip()
+    except (InputError, zipfile.BadZipFile) as error:
+        yield f"{key}: {error}"
+    else:
+        if damaged:
+            yield f"{key}: checksum of {damaged} does not match"
 
 
 def _decode(url: str, name: str, key: str) -> np.ndarray:
@@ -115,7 +140,7 @@ def progress_of(run: Run | str) -> dict[str, tuple[int, int]]:
         if not exists(join(ledger.url, "stage.json")):
             found[stage] = (0, 1)
             continue
-        items = ledger.manifest()["items"]
-        done = ledger.done(list_sizes(join(url, "stages", store)))
+        manifest = ledger.manifest()
+        items, done = manifest["items"], ledger.done(list_sizes(_folder(url, store, manifest)))
         found[stage] = (sum(item_key(item) in done for item in items), len(items))
     return found

@@ -1,5 +1,6 @@
 """Whole-store steps on Dask: written once, rebuilt when unfinished, the same chunked as whole, here and on Ray."""
 
+import logging
 import os
 import socket
 import urllib.request
@@ -96,6 +97,14 @@ def test_the_dashboard_answers_to_the_end_of_the_job(tmp_path: Path, capsys: pyt
         assert urllib.request.urlopen(link, timeout=20).status == 200
     with pytest.raises(OSError):
         urllib.request.urlopen(link, timeout=5)
+
+
+def test_dask_says_nothing_but_errors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Dask(config(tmp_path)) as dask, dask.workers():
+        logging.getLogger("distributed.worker").error("the disk is full")
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("distributed")] == [
+        "the disk is full"
+    ]
 
 
 def test_on_a_cluster_the_workers_live_in_ray_actors(

@@ -96,6 +96,25 @@ def test_a_corrupt_ledger_entry_counts_as_not_done(tmp_path: Path) -> None:
     assert sorted(calls(tmp_path).values()) == [1, 1, 1, 2]
 
 
+@pytest.mark.parametrize("file", ["stores.json", "ledger/*/stage.json"])
+def test_a_run_whose_own_json_is_broken_says_so_in_a_line(
+    tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(tmp_path)
+    (broken,) = (tmp_path / "run").glob(file)
+    broken.write_text('{"squares": ')
+    capsys.readouterr()
+    assert sciml(["verify", str(tmp_path / "run")]) != 0
+    said = capsys.readouterr()
+    complaint = (said.out + said.err).splitlines()[0]
+    assert broken.name in complaint and "not readable as JSON" in complaint and "run the job again" in complaint
+    assert sciml(["runs", str(tmp_path)]) == 0
+    assert "damaged" in capsys.readouterr().out
+    np.testing.assert_array_equal(finish(tmp_path), EXPECTED)
+    assert set(calls(tmp_path).values()) == {1}
+    assert sciml(["verify", str(tmp_path / "run")]) == 0
+
+
 @dataclasses.dataclass(frozen=True)
 class Year:
     year: int

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+from cluster.cli import main as sciml
 from cluster.executors import Executor, RayExecutor, SerialExecutor
 from cluster.run import open_run
 from cluster.train import train
 from sciml.core.errors import InputError, RunError
 from sciml.core.urls import list_sizes, read_bytes
 from sciml.nn.checkpoint import load_checkpoint
+from tests.cluster.test_stages import damage
 from tests.cluster.toy import config
 from tests.cluster.trainings import EPOCHS, starts, training
 
@@ -66,11 +68,39 @@ def test_an_interrupted_training_resumes_and_ends_with_the_same_bits(
     assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 2 * EPOCHS
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    finish(tmp_path / "run", tmp_path)
-    checkpoint = tmp_path / "run/checkpoints/line-0123456789ab-000.pt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"line-0123456789ab-000\.pt: not a readable checkpoint"):
+@pytest.mark.parametrize("how", ["delete", "truncate", "flip"])
+def test_verify_names_a_damaged_checkpoint_and_running_again_repairs_it(
+    tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = finish(tmp_path / "run", tmp_path)
+    assert sciml(["verify", str(tmp_path / "run")]) == 0
+    assert "2 objects decoded" in capsys.readouterr().out
+    checkpoint = tmp_path / "run/checkpoints/line-0123456789ab-001.pt"
+    if how == "flip":  # in the parameters, where torch would not notice
+        data = bytearray(checkpoint.read_bytes())
+        data[data.index(whole[1]["model"]["weight"].numpy().tobytes()) + 1] ^= 4
+        checkpoint.write_bytes(bytes(data))
+        assert not same(load_checkpoint(str(checkpoint)), whole[1])
+    else:
+        damage(checkpoint, how)
+    assert sciml(["verify", str(tmp_path / "run")]) == 1
+    assert '"member":1}: line-0123456789ab-001.pt' in capsys.readouterr().out
+    assert all(map(same, finish(tmp_path / "run", tmp_path), whole))
+    assert starts(tmp_path, 0) == [0] and starts(tmp_path, 1) == [0, 0]
+    assert sciml(["verify", str(tmp_path / "run")]) == 0
+
+
+def test_a_checkpoint_of_another_size_than_recorded_is_made_again(tmp_path: Path) -> None:
+    whole = finish(tmp_path / "run", tmp_path)
+    damage(tmp_path / "run/checkpoints/line-0123456789ab-000.pt", "truncate")
+    assert all(map(same, finish(tmp_path / "run", tmp_path), whole))
+    assert starts(tmp_path, 0) == [0, 0] and starts(tmp_path, 1) == [0]
+
+
+def test_a_damaged_intermediate_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    (tmp_path / "run/checkpoints/line-0123456789ab-000.partial.pt").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"line-0123456789ab-000\.partial\.pt: not a readable checkpoint"):
         finish(tmp_path / "run", tmp_path)
 
 

@@ -17,6 +17,7 @@ from sciml.data.stores import open_store
 from sciml.nn.checkpoint import load_checkpoint
 from tests.cluster.toy import Squares, calls, config, stage
 from tests.cluster.trainings import starts
+from tests.fault import job
 from tests.fault.tools import finish, finished_items, objects, start, wait_for
 
 
@@ -49,6 +50,39 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, executor: str, sec
     assert finish(start("--run-dir", tmp_path / "whole", "--calls", tmp_path / "c", "--executor", "serial"))[0] == 0
     assert objects(run) == objects(tmp_path / "whole")
     assert sciml(["verify", str(run)]) == 0
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray"])
+def test_an_interrupted_job_says_so_and_goes_on(tmp_path: Path, executor: str) -> None:
+    run, folder = tmp_path / "run", tmp_path / "calls"
+    command = ("--run-dir", run, "--calls", folder, "--executor", executor, "--workers", 2)
+    driver = start(*command, "--seconds", 0.5)
+    wait_for(lambda: finished_items(run) >= 2, driver)
+    driver.send_signal(signal.SIGINT)
+    code, _, err = finish(driver)
+    assert code == 130
+    assert err.splitlines()[-1] == "fault_job: interrupted; the same command goes on from here"
+    assert "Traceback" not in err
+    done = finished_items(run)
+    assert 2 <= done < 12 and not (run / "driver.json").exists()
+    code, out, err = finish(start(*command))
+    assert code == 0, err
+    assert f"squares: {done}/12 resumed" in out and "squares: 12/12" in out
+    assert sciml(["verify", str(run)]) == 0
+
+
+def test_an_unforeseen_error_is_a_line_and_its_traceback_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--run-dir", str(tmp_path / "run"), "--calls", str(tmp_path / "calls"), "--executor", "serial"]
+    assert job.main([*command, "--defect"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "unforeseen KeyError in or after stage squares: 'nobody foresaw this'" in line
+    log = tmp_path / "run/error.log"
+    assert str(log) in line and "Traceback" in log.read_text() and "fault/job.py" in log.read_text()
+    assert job.main(command) == 0
+    assert not log.exists()
+    assert set(calls(tmp_path / "calls").values()) == {1}
 
 
 def test_a_killed_driver_goes_on_training_where_it_was(tmp_path: Path) -> None:
