@@ -78,6 +78,8 @@ def _stages(
     ready = setup.prepare()
     for note in ready.table.attrs.get("notes", []):
         print(note, flush=True)
+    if "drought" in config.experiments:
+        grace_drought.check(config, setup)
     files = {"twsa": config.twsa, "real_months": config.real_months, "mask": config.basin_mask}
     inputs = {name: fingerprint(url) for name, url in files.items() if url}
     fields = config.result_fields(
@@ -153,7 +155,7 @@ def _models(
         wanted["basin_nets"] = (basin_nets.basin_nets(config.global_members, config.folds), len(ready.data.names))
     if "basins_region_out" in experiments:
         wanted["region_nets"] = (
-            basin_nets.region_nets(config.global_members, len(ready.regions)),
+            basin_nets.region_nets(setup.region_members, len(ready.regions)),
             len(ready.data.names),
         )
     if "regroup" in experiments and ready.grouped is not None:

@@ -172,7 +172,7 @@ def _global(ready: Prepared, urls: dict[str, str]) -> Prediction:
 
 def _region_out(ready: Prepared, urls: dict[str, str]) -> Prediction:
     nets = open_store(urls["region_nets"])["standard"].values
-    problem, members = ready.problem, ready.setup.global_members
+    problem, members = ready.problem, ready.setup.region_members
     halves = nets[len(ready.regions) * members :]
     shipped = np.full((members, *problem.storage.shape), np.nan)
     left = []

@@ -28,7 +28,7 @@ GROUP_REGIONS = 6  # neighbourhoods of groups held out to learn the shares
 class Setup:
     """What the basin experiments are about; equal setups are prepared once in each process.
 
-    folds: blocks of training years; members, lags: of local ensembles; global_members: of every shipped global net.
+    folds: blocks of training years; members, lags: of local ensembles; global_members: of the shipped global nets.
     """
 
     source: BasinSource
@@ -40,6 +40,11 @@ class Setup:
     global_members: int
     lags: int
     seed: int
+
+    @property
+    def region_members(self) -> int:
+        """Global nets for each region left out: half as many, since every region needs its own."""
+        return max(2, self.global_members // 2)
 
     def prepare(self) -> "Prepared":
         return _prepare(self)

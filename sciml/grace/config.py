@@ -56,7 +56,13 @@ class GraceConfig(Config):
     test_first: str = Field("2015-01", description="first test month", pattern=MONTH)
     test_last: str = Field("2019-12", description="last test month", pattern=MONTH)
 
-    folds: int = Field(4, ge=2, description="blocks of training years for cross-validation")
+    features: tuple[str, ...] = Field((), description="predictors that the models see, by name [all there are]")
+    search: bool = Field(False, description="search settings of the networks instead; writes RUN/search.json")
+    search_trials: int = Field(16, ge=1, description="settings that a search tries for each model")
+    search_space: str = Field("", description="YAML, model: setting: how drawn, instead of tune_spaces")
+    search_result: str = Field("", description="search.json of a search run, whose best settings the models take")
+
+    folds: int = Field(4, ge=2, description="blocks of training years for cross-validation; 3 for basins")
 
     tiles: int = Field(2, ge=1, description="regions of the generated Earth, about 12 mascons each")
     mascon_rows: int = Field(3, ge=2, description="mascons of a region from south to north")
@@ -74,9 +80,9 @@ class GraceConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _by_source(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """A basin job's nets are small and few: it can afford more members."""
-        more = {"global_members": 8} if values.get("source") == "basins" else {}
-        return more | values
+        """What basins do better with: validated on years within the training period."""
+        own = {"global_members": 8, "folds": 3} if values.get("source") == "basins" else {}
+        return own | values
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -102,6 +108,15 @@ class GraceConfig(Config):
                 raise ConfigError(f"--experiment {name}: source {self.source} offers {', '.join(allowed)}")
         if self.source == "basins" and "regroup" in self.experiments and not self.basin_mask:
             raise ConfigError("--experiment regroup needs --basin-mask, which places the basins")
+        if self.search and self.source not in SEARCHED:
+            raise ConfigError(f"--search: source {self.source} has no search; expected {' or '.join(SEARCHED)}")
+        if self.search and self.search_result:
+            raise ConfigError("--search-result is read by the job itself; leave --search")
+        if self.search_space and not self.search:
+            raise ConfigError(f"--search-space {self.search_space}: would not be read; expected --search")
+        for field in ("features", "search_result"):
+            if getattr(self, field) and self.source not in SEARCHED:
+                raise ConfigError(f"--{field.replace('_', '-')}: would not be read with --source {self.source}")
         if "drought" in self.experiments:
             for field in ("usdm", "county_centers", "mascons", "basin_mask"):
                 if not getattr(self, field):
@@ -128,6 +143,8 @@ EXPERIMENTS: Mapping[str, tuple[str, ...]] = {
     "gridded": ("downscale",),
     "wells": ("wells",),
 }
+
+SEARCHED = ("generated", "gridded")  # sources whose networks can be searched, and whose predictors chosen
 
 # Experiments that need files of their own besides the source's.
 ON_REQUEST: Mapping[str, tuple[str, ...]] = {
