@@ -249,7 +249,7 @@ def _summary(
                     - getattr(columns[model]["dsci_spearman"], part)[..., use]
                     for part in ("value", "draws")
                 )
-                _put(better.setdefault("fraction", {}), other, gain > 0, drawn > 0)
+                _put(better.setdefault("fraction", {}), other, _share(gain), _share(drawn))
                 _put(better.setdefault("gain", {}), other, gain, drawn)
         for key, name in (("fraction", "fraction_better_than"), ("gain", "gain_over")):
             both = better.get(key, {})
@@ -273,6 +273,10 @@ def _put(out: dict[str, Any], key: str, value: np.ndarray, drawn: np.ndarray) ->
     count = np.isfinite(use).sum(axis=1)
     means = np.where(count > 0, np.nansum(use, axis=1) / np.maximum(count, 1), np.nan)
     out[key], out[f"{key}_ci"] = _plain(mean), [_plain(x) for x in percentile_interval(means, level=LEVEL)]
+
+
+def _share(gain: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(gain), gain > 0, np.nan)
 
 
 def _plain(value: float) -> float | None:
