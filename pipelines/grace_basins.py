@@ -36,7 +36,7 @@ def job(config: GraceConfig, engine: Engine) -> str:
         findings.append(basin_report.cross_validation(ready, models, ref.url))
     if "flood" in config.experiments:
         models, ref = experiments["basins"]
-        findings += grace_flood.basins(config, ready, models, ref.url, mascons_url)
+        findings += grace_flood.basins(config, setup, models, ref.url, mascons_url)
     if "drought" in config.experiments:
         store = grace_drought.stage(config, engine, setup, experiments["basins"][1])
         findings.append(grace_drought.finding(config, setup, store))

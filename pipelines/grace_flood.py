@@ -12,7 +12,7 @@ from sciml.data.stores import open_store
 from sciml.generated import earth_store, floods
 from sciml.generated.earth import EarthConfig
 from sciml.grace import basin_report, flood_cases, flood_report
-from sciml.grace.basin_nets import Prepared
+from sciml.grace.basin_nets import Prepared, Setup
 from sciml.grace.config import GraceConfig
 from sciml.grace.flood import KINDS
 from sciml.grace.gridded_report import Results
@@ -32,10 +32,10 @@ def check(config: GraceConfig) -> None:
 
 
 def basins(
-    config: GraceConfig, ready: Prepared, models: tuple[str, ...], members_url: str, mascons_url: str
+    config: GraceConfig, setup: Setup, models: tuple[str, ...], members_url: str, mascons_url: str
 ) -> list[Finding]:
     """Basins of the table that hold reports. members_url: store of all basins' members; mascons_url: or ""."""
-    reports = _reports(config)
+    ready, reports = setup.prepare(), _reports(config)
     store = open_store(members_url)["storage"]
     storage = {
         model: store.isel(model=number).values.mean(axis=1, dtype=np.float64)
@@ -45,7 +45,7 @@ def basins(
     if mascons_url:
         storage["mascon"] = np.full((len(ready.data.names), len(ready.data.months)), np.nan)
         storage["mascon"][ready.placed] = basin_report.mascon_storage(ready, mascons_url, ready.placed)
-    case, basin = flood_cases.of_basins(ready, storage, reports, config.precipitation)
+    case, basin = flood_cases.of_basins(ready, storage, reports, config.precipitation, setup.train, setup.test)
     where = "Basins of the table with reports of the NCEI Storm Events Database"
     return flood_report.findings(case, _basin_map(ready, basin), _points(reports), where)
 

@@ -9,6 +9,7 @@ from sciml.core.errors import InputError
 from sciml.data.months import MEAN_MONTH_S, MONTH, Timeline, month_seconds
 from sciml.data.readers import precipitation
 from sciml.data.readers.storm_events import NATION, Reports
+from sciml.data.splits import Period
 from sciml.data.stores import open_store
 from sciml.grace.basin_nets import Prepared
 from sciml.grace.flood import KINDS, FloodCase
@@ -64,7 +65,12 @@ def outside_note(unit: np.ndarray, what: str) -> str:
 
 
 def of_basins(
-    ready: Prepared, storage: Mapping[str, np.ndarray], reports: Reports, precipitation_url: str
+    ready: Prepared,
+    storage: Mapping[str, np.ndarray],
+    reports: Reports,
+    precipitation_url: str,
+    train: Period,
+    test: Period,
 ) -> tuple[FloodCase, np.ndarray]:
     """Basins that hold reports, once for the nation's files and once for each state's collection.
 
@@ -106,16 +112,11 @@ def of_basins(
         storage={name: values[unit] for name, values in storage.items()},
         reported={kind: np.concatenate([part[kind] for part in reported]) for kind in KINDS},
         covered=np.concatenate(covered),
-        train=_period(months, data.months[data.train]),
-        test=_period(months, data.months[data.test]),
+        train=train.contains(months),
+        test=test.contains(months),
         notes=tuple(notes),
     )
     return case, unit
-
-
-def _period(months: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """All calendar months from the first to the last of some: (month,) bool."""
-    return np.asarray((months >= known.min()) & (months <= known.max()))
 
 
 def _scope_note(scope: str, known: np.ndarray, basins: Sequence[str]) -> str:
