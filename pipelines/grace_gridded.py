@@ -1,6 +1,6 @@
 """The gridded part of `grace_downscale`: mascons and daily predictors to half-degree cells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,17 @@ from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import InputError
 from sciml.core.urls import join
 from sciml.data.splits import Period
+from sciml.data.stores import open_store
 from sciml.generated import earth_store
 from sciml.generated import world as generated
 from sciml.generated.earth import EarthConfig
 from sciml.grace import estimate, gridded_lstm, gridded_report, gridded_ridge, ingest, predictors, product, steps
 from sciml.grace.config import GraceConfig
+from sciml.grace.downscale import Cells
 from sciml.grace.gridded_report import Results
 from sciml.grace.layout import Block, Layout, pack
 from sciml.grace.local_lstm import LocalLSTMConfig
+from sciml.grace.product import Basins
 from sciml.grace.steps import Problem
 from sciml.grace.world import Target, World, covered_windows, open_predictors, records_of, with_predictors
 from sciml.report.results import write_report
@@ -38,11 +41,14 @@ def job(config: GraceConfig, engine: Engine) -> str:
     for case in config.case if config.source == "generated" else ("",):
         world = _world(config, engine, case)
         layout = pack(world.mascons, config.mascons_per_item)
+        basins_of(config, layout.cells)  # a bad mask is refused before any work
         fine, coarse = _predictors(config, world, layout, engine)
         for target in world.targets:
             problem = _problem(config, world, target, layout, fine, coarse)
             suffix = f"_{case}" if case not in ("", "different") else ""
-            outcomes[target.experiment + suffix] = _downscale(config, problem, engine, coarse.digest, suffix)
+            outcomes[target.experiment + suffix] = _downscale(
+                config, problem, engine, coarse.digest, suffix, world.climate
+            )
     flood = "flood" in config.experiments
     planted = grace_flood.planted(config, engine) if flood and config.source == "generated" else None
     if isinstance(engine, Plan):
@@ -51,12 +57,19 @@ def job(config: GraceConfig, engine: Engine) -> str:
     for experiment, (results, downscaled) in outcomes.items():
         if not experiment.startswith(config.experiments):
             continue
-        found = gridded_report.finding(experiment, results)
-        product_of = downscaled[gridded_report.best(found.scores, results)]
-        mapped = _map(experiment, results.problem, product_of, engine)
+        table, scores = gridded_report.score(experiment, results)
+        members = downscaled[gridded_report.best(scores, results)]
+        problem = results.problem
+        basins = basins_of(config, problem.layout.cells)
+        mapped = engine.stage(map_stage(f"map_{experiment}", problem, members))
+        seen = np.isfinite(problem.anomaly())
+        means = engine.stage(basin_stage(f"basins_{experiment}", problem, basins, members, seen))
         product.write_netcdf(mapped.url, join(engine.run.url, f"{experiment}.nc"))
-        findings += [gridded_report.cross_validation(experiment, results)] if config.preset == "paper" else []
-        findings.append(found)
+        several = f"_{experiment}" if len(outcomes) > 1 else ""
+        product.write_netcdf(means.url, join(engine.run.url, f"basin_means{several}.nc"))
+        if config.preset == "paper":
+            findings.append(gridded_report.cross_validation(experiment, results))
+        findings.append(gridded_report.finding(experiment, results, table, scores, basins, means.url))
     if flood:
         total = next(results for name, (results, _) in outcomes.items() if name.startswith(TOTAL_STORAGE))
         findings += grace_flood.cells(config, total, planted.url if planted else "")
@@ -186,7 +199,7 @@ def _problem(
 
 
 def _downscale(
-    config: GraceConfig, problem: Problem, engine: Engine | Plan, digest: str, suffix: str
+    config: GraceConfig, problem: Problem, engine: Engine | Plan, digest: str, suffix: str, climate: Sequence[str]
 ) -> tuple[Results, dict[str, StoreRef]]:
     """Every model's prediction, its share, and the downscaled members; the interpolation beside them."""
     name = problem.name + suffix
@@ -220,8 +233,11 @@ def _downscale(
         predictions[model], shares[model] = predicted, share
         urls = (predicted.url, share.url)
         found[model] = _members(problem, engine, model, name, members, of_model | {"share": share.digest}, own, *urls)
-    urls_of = ({model: ref.url for model, ref in refs.items()} for refs in (predictions, shares, found))
-    return Results(problem, *urls_of), found
+    return Results(problem, _urls(predictions), _urls(shares), _urls(found), climate), found
+
+
+def _urls(refs: Mapping[Any, StoreRef]) -> dict[str, str]:
+    return {model: ref.url for model, ref in refs.items()}
 
 
 MODEL_FIELDS = {"lstm": ("members", "lags"), "global_lstm": ("global_members",), "ridge": ("members",)}
@@ -276,10 +292,29 @@ def _members(
     )
 
 
-def _map(experiment: str, problem: Problem, members: StoreRef, engine: Engine) -> StoreRef:
+def map_stage(name: str, problem: Problem, members: StoreRef) -> Stage:
     """The product: one model's cells on a map."""
     windows, grid = problem.windows, product.map_grid(problem.layout.cells)
     template = product.template(grid, windows.start, windows.end, windows.observed, MAP_ROWS)
     function = product.ToMap(members.url, grid)
-    inputs = {"store": members.digest}
-    return engine.stage(Stage(f"map_{experiment}", 1, product.bands(grid, MAP_ROWS), template, function, {}, inputs))
+    return Stage(name, 1, product.bands(grid, MAP_ROWS), template, function, {}, {"store": members.digest})
+
+
+def basins_of(config: GraceConfig, cells: Cells) -> Basins:
+    """The basins whose means are wanted: of a mask, or each mascon."""
+    return product.basins_of_mask(config.basin_mask, cells) if config.basin_mask else product.basins_of_mascons(cells)
+
+
+def basin_stage(name: str, problem: Problem, basins: Basins, members: StoreRef, seen: np.ndarray) -> Stage:
+    """Means of basins with the sigma of the members. seen: (mascon, window) bool, where GRACE saw the mascon."""
+    windows, store = problem.windows, open_store(members.url)
+    size = store["twsa_member"].encoding["chunks"][-1]
+    return Stage(
+        name,
+        1,
+        [product.Span(k, min(k + size, len(windows))) for k in range(0, len(windows), size)],
+        product.basin_template(basins, store.sizes["member"], windows.start, windows.end, size),
+        product.ToBasins(members.url, basins, problem.layout.cells, seen),
+        config={},
+        inputs={"store": members.digest, "basins": digest([basins.names.tolist(), basins.member.tolist()])},
+    )

@@ -43,7 +43,7 @@ class EarthConfig:
     tiles: int = 2
     variant: Variant = "different"
     first: str = "2000-01"
-    stop: str = "2021-01"
+    stop: str = "2021-09"
     mascon_rows: int = 3
     mascon_columns: int = 4
     mascon_cells: int = 6

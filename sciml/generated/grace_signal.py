@@ -53,7 +53,7 @@ SHIFTED = {
 }
 
 
-def mission_records(first: str = "2002-04", stop: str = "2021-01") -> Records:
+def mission_records(first: str = "2002-04", stop: str = "2021-09") -> Records:
     """Bounds of the solutions whose nominal month lies in [first, stop)."""
     months = [str(m) for m in np.arange(np.datetime64(first, "M"), np.datetime64(stop, "M"))]
     months = [m for m in months if int(m[5:]) not in MISSING.get(m[:4], ())]

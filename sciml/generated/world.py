@@ -7,6 +7,7 @@ from sciml.data.months import Records
 from sciml.data.stores import open_store
 from sciml.generated import earth_store
 from sciml.generated.earth import PREDICTORS, EarthConfig
+from sciml.generated.forcing import CLIMATES
 from sciml.generated.grace_signal import mission_records
 from sciml.grace.world import Target, World
 
@@ -22,7 +23,7 @@ def records(config: EarthConfig) -> Records:
 
 def world(config: EarthConfig, url: str, digest: str, experiments: tuple[str, ...], slot: int) -> World:
     """What the job works on, once the earth's store (`earth_store`) is at `url`; slot: its cells an object."""
-    found = records(config)
+    found, per_tile = records(config), config.mascon_rows * config.mascon_columns
     months = np.arange(np.datetime64(config.first, "M"), np.datetime64(config.stop, "M"))
 
     def daily() -> xr.Dataset:
@@ -40,4 +41,5 @@ def world(config: EarthConfig, url: str, digest: str, experiments: tuple[str, ..
         digest=digest,
         targets=tuple(t for t in TARGETS.values() if t.experiment in experiments),
         truth_url=url,
+        climate=tuple(CLIMATES[tile].name for tile in range(config.tiles) for _ in range(per_tile)),
     )

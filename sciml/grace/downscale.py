@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
+from sciml.core.errors import InputError
 from sciml.core.grid import great_circle_km
 from sciml.core.seeds import seed_for
 from sciml.grace.interpolation import Conserving, conserving, conserving_on_graph
@@ -115,7 +116,10 @@ def fit_share(
     year = np.asarray(months)[use].astype("datetime64[Y]")
     sums = np.array([[(q * r)[:, year == y].sum(), (q * q)[:, year == y].sum()] for y in np.unique(year)])
     if len(sums) < 3 or not sums[:, 1].sum() > 0:
-        raise ValueError(f"{len(sums)} training years with contrasts; expected 3 or more to learn a share from")
+        raise InputError(
+            f"storage: found {len(sums)} training years with contrasts between mascons, expected 3 or more to learn how"
+            " much of a contrast to believe; lengthen the training period"
+        )
     product, square = sums.sum(axis=0)
     slope = product / square
     without = (product - sums[:, 0]) / (square - sums[:, 1])
@@ -187,20 +191,6 @@ def downscale(
         fine = share * predicted[:, :, t].astype(np.float64) + detail_sigma[cells.parent, None] * detail
         members[:, :, t] = fine + operator.interpolate(targets[:, :, t] - operator.mean @ fine)
     return Downscaled(members, targets, gap)
-
-
-def basin_mean(members: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean storage of a basin: mean, sigma (time,) [mm] over the members, and the mean as volume (time,) [km3].
-
-    members: (cell, member, time) [mm]; weights: (cell,) area of each cell that lies in the basin [km2]. Members carry
-    errors that neighbours share, so the sigma is that of the basin, not of a cell.
-    """
-    area = float(weights.sum())
-    if not area > 0:
-        raise ValueError("no cell of the basin is among the downscaled cells")
-    each = np.tensordot(weights / area, members.astype(np.float64), axes=1)
-    mean = each.mean(axis=0)
-    return mean, each.std(axis=0, ddof=1), mean * area * KM3_PER_MM_KM2
 
 
 def _balanced(rng: np.random.Generator, size: int, members: int) -> np.ndarray:

@@ -138,7 +138,7 @@ def skill_maps(
         Layer("RMSE skill", on_cells(gain), Scale("1 − RMSE ratio (> 0: better)", "skill", high=0.6)),
         Layer("RMSE", on_cells(ours["rmse"]), Scale("RMSE [mm]", "sequential", low=0.0)),
     ]
-    better = float((gain > 0).mean())
+    better = float((gain.dropna() > 0).mean())
     return Illustration(
         name,
         maps.map_figure(cells, layers),
@@ -330,7 +330,7 @@ def comparison_section(
     ceilings: Sequence[str] = (),
     paragraphs: Sequence[str] = (),
     labels: Mapping[str, str] = MODEL_LABELS,
-    illustrations: Sequence[Illustration] = (),
+    illustrations: Sequence[Illustration | Table] = (),
 ) -> Section:
     """The part of the report on one experiment: verdict, tables of scores and of season and trend, distributions.
 

@@ -75,12 +75,19 @@ class Problem:
     def anomaly(self, mascons: slice = slice(None)) -> np.ndarray:
         """Storage relative to its mean over the training records: (mascon, window) [mm]."""
         values = self.series(self.twsa, mascons)
-        return values - values[:, self.trained].mean(axis=1, keepdims=True)
+        return values - mean_of_known(values[:, self.trained])
 
     def predictors(self, url: str, **region: slice) -> tuple[np.ndarray, np.ndarray]:
         """Monthly and record predictors (place, month | record, variable) of a part of a store."""
         store = open_store(url).isel(region).load()
         return stack(store, self.names), stack(store, self.names, "_record")
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """(place, window) -> (place, 1), NaN where nothing is known."""
+    known = np.isfinite(values)
+    total, count = np.where(known, values, 0).sum(axis=1, keepdims=True), known.sum(axis=1, keepdims=True)
+    return np.where(count > 0, total / np.maximum(count, 1).astype(total.dtype), np.nan).astype(total.dtype)
 
 
 def prediction_template(problem: Problem, members: int) -> Template:
@@ -266,18 +273,22 @@ def downscaled_template(problem: Problem, members: int, windows_per_item: int) -
 
 @dataclass(frozen=True, eq=False)
 class Downscale:
-    """Stage function: x = I(g) + s (p - I(mean p)) of all cells in some windows. Without a model, x = I(g)."""
+    """Stage function: x = I(g) + s (p - I(mean p)) of all cells in some windows. Without a model, x = I(g).
+
+    first: the problem's window that items, and the model's store, count from.
+    """
 
     problem: Problem
     members: int
     model_url: str = ""
     share_url: str = ""
+    first: int = 0
 
     def __call__(self, item: WindowBlock) -> dict[str, np.ndarray]:
         problem, cells = self.problem, self.problem.layout.cells
-        when = slice(item.window_start, item.window_stop)
+        when = slice(self.first + item.window_start, self.first + item.window_stop)
         if self.model_url:
-            store = open_store(self.model_url)["fine"].isel(window=when)
+            store = open_store(self.model_url)["fine"].isel(window=slice(item.window_start, item.window_stop))
             slots = [store.isel(cell=slice(b.cell_start, b.cell_stop)).values for b in problem.layout.blocks]
             predicted, fit = np.concatenate(slots)[problem.layout.real], open_store(self.share_url).load().isel(fit=0)
             share, gap, detail = float(fit["share"]), fit["gap_sigma"].values, fit["detail_sigma"].values

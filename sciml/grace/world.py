@@ -32,6 +32,7 @@ class World:
     mascons: geometry as `sciml.data.readers.grctellus.read` gives it. names: predictors. months: (month,) that they
     cover. windows: all windows to predict. daily: opens them lazily, (time, cell) or (time, lat, lon). series_url,
     truth_url: stores of (mascon, record) observations and of (cell, window) truth; digest: what all of it depends on.
+    climate: (mascon,) label, empty where it is not known.
     """
 
     mascons: xr.Dataset
@@ -44,6 +45,7 @@ class World:
     digest: str
     targets: tuple[Target, ...]
     truth_url: str = ""
+    climate: tuple[str, ...] = ()
 
 
 def records_of(mascons: xr.Dataset) -> Records:

@@ -4,9 +4,9 @@ enough."""
 import numpy as np
 import pytest
 
+from sciml.core.errors import InputError
 from sciml.grace.downscale import (
     Cells,
-    basin_mean,
     coarse_operator,
     contrast,
     detail_sigma,
@@ -147,7 +147,7 @@ def test_predictors_without_information_get_no_share(cells: Cells) -> None:
 def test_too_few_years_are_refused(cells: Cells) -> None:
     truth = cells.mean(fields(cells, 0))
     truth[:, 12:] = np.nan
-    with pytest.raises(ValueError, match="1 training years"):
+    with pytest.raises(InputError, match="1 training years"):
         share_of(cells, np.nan_to_num(truth), truth)
 
 
@@ -163,20 +163,6 @@ def test_bands_cover_a_planted_truth(cells: Cells) -> None:
     )  # fmt: skip
     error = np.abs(out.members.mean(axis=1) - truth)
     assert 0.85 < (error < 1.645 * out.members.std(axis=1, ddof=1)).mean() < 0.95
-
-
-def test_the_sigma_of_a_basin_is_its_own(cells: Cells) -> None:
-    seen = cells.mean(fields(cells, 0))
-    out = downscaled(cells, members_about(fields(cells, 1), 0.0), seen, 15.0)
-    inside = np.isin(cells.parent, [0, 1, 4, 5])
-    mean, sigma, volume = basin_mean(out.members, np.where(inside, cells.area, 0.0))
-    area = np.array([cells.area[cells.parent == m].sum() for m in (0, 1, 4, 5)])
-    np.testing.assert_allclose(mean, area / area.sum() @ seen[[0, 1, 4, 5]], atol=1e-3)
-    np.testing.assert_allclose(volume, mean * area.sum() * 1e-6)
-    # four mascons 300 km apart with errors alike over 300 km: more than independent (7.5), less than identical (15)
-    assert 9.0 < np.sqrt((sigma**2).mean()) < 14.0
-    with pytest.raises(ValueError, match="no cell of the basin"):
-        basin_mean(out.members, np.zeros(len(cells.parent)))
 
 
 def test_gap_and_detail_errors_from_training(cells: Cells) -> None:

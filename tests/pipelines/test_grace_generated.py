@@ -73,6 +73,27 @@ def test_the_map_is_a_cf_netcdf_file_with_gaps_flagged(run: Path) -> None:
         assert np.datetime64("2017-10") in months
 
 
+def test_basin_means_are_those_of_the_members(run: Path) -> None:
+    members = open_store(str(next((run / "stages").glob("downscaled_*_t2-*")))).load()
+    area, parent = members["cell_area"].values, members["parent"].values
+    with xr.open_dataset(run / "basin_means_synthetic_t2.nc") as found:
+        assert found.sizes["basin"] == 6 and found["twsa"].dims == ("basin", "time")
+        size = area[parent == 3].sum() * 1e-6
+        np.testing.assert_allclose(found["volume"][3], found["twsa"][3] * size, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found["volume_sigma"][3], found["twsa_sigma"][3] * size, rtol=1e-4)
+        np.testing.assert_array_equal(found["observed"][3] == 1, members["gap_month"].values == 0)
+        np.testing.assert_allclose(found["twsa_sigma"], found["twsa_member"].std("member", ddof=1), rtol=1e-3)
+
+
+def test_metrics_hold_what_the_product_keeps(run: Path) -> None:
+    for scores in json.loads((run / "metrics.json").read_text())["scores"].values():
+        for model in ("lstm", "ridge", "cubic_conserved"):
+            assert scores[model]["conservation_error_mm"] < 1e-4
+            assert 0.5 < scores[model]["border_jump_ratio"] < 3
+            assert 0 < scores[model]["coverage90_gap"] <= 1
+            assert set(scores[model]["coverage90_by_climate"]) == {"mountain snow"}
+
+
 def test_a_second_run_reuses_everything(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in (run / "stages").rglob("c/*") if path.is_file()}
     assert main([*SMALL, "--run-dir", str(run), "--executor", "serial"]) == 0

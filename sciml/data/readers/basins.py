@@ -158,7 +158,11 @@ def _variable_of(ds: xr.Dataset, prefix: str, family: str) -> str | None:
     return None
 
 
-def _add_places(out: xr.Dataset, mask: str) -> None:
+def read_mask(mask: str) -> tuple[xr.DataArray, np.ndarray]:
+    """Number of the basin of each cell (lat, lon), -1 outside of all, both axes ascending; names of basins (basin,).
+
+    Raises InputError for a number beyond the list of names.
+    """
     ds = order_axes(open_netcdf(mask, decode=False), file=mask)
     require(ds, ("basin_index", "basin"), file=mask, layout="a basin mask")
     with reading(mask):
@@ -170,6 +174,13 @@ def _add_places(out: xr.Dataset, mask: str) -> None:
         raise InputError(
             f"{mask}: variable 'basin_index': found {index.max()}, expected less than {len(listed)}, the list of basins"
         )
+    coordinates = {"lat": ds["lat"].values, "lon": ds["lon"].values}
+    return xr.DataArray(index, coordinates, ("lat", "lon")), listed
+
+
+def _add_places(out: xr.Dataset, mask: str) -> None:
+    basin, listed = read_mask(mask)
+    index = basin.values
     where = {name: k for k, name in enumerate(out["basin"].values.tolist())}
     # the mask's number of a basin -> ours, by name: the two files may list other basins in another order
     ours = np.array([where.get(name, -1) for name in listed], dtype=np.int64)
@@ -177,8 +188,8 @@ def _add_places(out: xr.Dataset, mask: str) -> None:
     rows, columns = np.nonzero(parent_map >= 0)
     if not len(rows):
         raise InputError(f"{mask}: no cell belongs to a basin of the table; expected basin names as in the table")
-    lat, lon = ds["lat"].values[rows], ds["lon"].values[columns]
-    area = cell_area_km2(lat, resolution_degrees(ds["lat"].values, file=mask, name="lat"))
+    lat, lon = basin["lat"].values[rows], basin["lon"].values[columns]
+    area = cell_area_km2(lat, resolution_degrees(basin["lat"].values, file=mask, name="lat"))
     parent = parent_map[rows, columns]
     n = out.sizes["basin"]
     count = np.bincount(parent, minlength=n)
