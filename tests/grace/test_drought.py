@@ -8,9 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from sciml.data.readers import counties, usdm
+from sciml.data.splits import Period
 from sciml.grace import drought, drought_places, drought_scores
+from sciml.grace.basin_models import Whole
+from sciml.grace.basin_nets import Setup
+from sciml.grace.basin_table import BasinSource
 from sciml.grace.drought_places import Units
 from sciml.grace.drought_scores import Modelled, Observed
+from sciml.metrics import events
 
 MONTHS = np.arange(np.datetime64("1980-01"), np.datetime64("2021-01"))
 TRAIN = (np.datetime64("2002-08") <= MONTHS) & (np.datetime64("2015-01") > MONTHS)
@@ -139,6 +145,35 @@ def test_states_and_basins_are_means_over_their_counties(tmp_path):
     few = np.zeros(72, bool)
     few[:4] = True
     assert "W" not in drought_places.units(found, np.array(["W"]), few).name
+
+
+def test_real_storage_follows_the_drought_monitor_before_any_model(real_data):
+    """Interpolated GRACE against DSCI in the training years, four states where this is known to be strong."""
+    hydro = real_data / "hydro"
+    water = hydro / "basin_water_budget"
+    source = BasinSource(
+        str(water / "basin_monthly_1979_2020.nc"),
+        "TWS_GRACE_JPL_mascons",
+        ("ERA5_Land",),
+        str(hydro / "grace_months.csv"),
+        str(water / "basin_mask_0p5deg.nc"),
+    )
+    train, test = Period("2002-08", "2015-01"), Period("2015-01", "2020-01")
+    basins = Setup(source, train, test, groups=50, folds=2, members=2, global_members=2, lags=2, seed=0)
+    centres = str(hydro / "storm_events/county_centers.csv.gz")
+    mascons = str(hydro / "grace_jpl_l2/grace_jpl_gsm_mascon3deg_0p5grid_2002_2025.nc")
+    setup = drought.DroughtSetup(basins, mascons, centres)
+    ready = setup.prepare()
+    file = str(hydro / "usdm/usdm_county_weekly_2002_2021.nc")
+    table = usdm.at_centres(usdm.read(file), counties.read(centres), file)
+    observed = drought_scores.observe(ready, table, basins.prepare().data.names)
+    assert (observed.units.kind == "state").sum() == 49 and "BRAZOS" in observed.units.name
+    field = drought.Downscale(setup, ("cubic_conserved",), "")(Whole(0))["anomaly"][0]
+    storage = observed.units.cells @ field.astype(float)
+    for state in ("Texas", "Georgia", "Kansas", "California"):
+        unit = int(np.flatnonzero(observed.units.name == state)[0])
+        found = events.spearman(storage[unit, ready.train], observed.dsci[unit, ready.train])
+        assert -0.95 < found < -0.65, state
 
 
 def planted() -> tuple[Observed, dict[str, Modelled]]:
