@@ -125,10 +125,13 @@ class GraceConfig(Config):
             for field in ("flood_reports", *(["basin_mask"] if self.source == "basins" else [])):
                 if not getattr(self, field):
                     raise ConfigError(f"--experiment flood needs --{field.replace('_', '-')}")
-        if self.flood_reports and ("flood" not in self.experiments or self.source == "generated"):
-            raise ConfigError(
-                "--flood-reports would not be read; expected --experiment flood with --source basins or gridded"
-            )
+        if "flood" not in self.experiments or self.source == "generated":
+            for field in ("flood_reports", "precipitation"):
+                if getattr(self, field):
+                    raise ConfigError(
+                        f"--{field.replace('_', '-')} would not be read; expected --experiment flood with --source"
+                        " basins or gridded"
+                    )
         return self
 
     @property

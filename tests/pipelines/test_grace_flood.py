@@ -189,6 +189,7 @@ def test_a_mistake_ends_in_one_line(
     ("options", "line"),
     [
         (["--flood-reports", "x.csv"], "--flood-reports would not be read"),
+        (["--experiment", "flood", "--precipitation", "x.nc"], "--precipitation would not be read"),
         (["--source", "gridded", "--experiment", "flood", "--twsa", "a", "--predictors", "b"], "needs --flood-reports"),
         (
             "--source basins --experiment flood --twsa a --predictors a --flood-reports x".split(),
