@@ -53,7 +53,7 @@ def ridge(ready: Prepared, _: dict[str, str]) -> Prediction:
     problem = _work(ready).problem
     filled = features.fill_families(problem.predictors, problem.reference(problem.train))
     table = features.lag_table(filled[:, :, 0], problem.months)
-    complete: np.ndarray = np.isfinite(table).all(axis=2)
+    complete = np.asarray(np.isfinite(table).all(axis=2))
 
     def apply(kept: np.ndarray, place: np.ndarray, group: np.ndarray) -> np.ndarray:
         out = np.full((len(place), len(problem.months)), np.nan)

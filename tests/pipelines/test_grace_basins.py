@@ -126,6 +126,23 @@ def test_predictions_reach_back_to_where_predictors_begin(run: Path) -> None:
     np.testing.assert_array_equal(known, np.arange(len(MONTHS)) >= 35)
 
 
+def test_every_model_and_member_of_regroup_returns_what_was_seen_of_the_group(run: Path) -> None:
+    store = xr.open_zarr(next((run / "stages").glob("members_regroup-*")), consolidated=False)
+    models = store.attrs["models"].split(", ")
+    known = np.isfinite(store["storage"]).all(("model", "unit", "member")).values
+    members = store["storage"].values[..., known].astype(float)
+    seen = members[models.index("group_mean")].mean(axis=1)
+    groups = np.unique(seen.round(1), axis=0, return_inverse=True)[1]
+    assert groups.max() == 3
+    for group in range(4):  # basins of the table are of one size
+        inside = groups == group
+        np.testing.assert_allclose(
+            members[:, inside].mean(axis=1), np.broadcast_to(seen[inside].mean(axis=0), members[:, 0].shape), atol=1e-2
+        )
+        contrast = np.abs(members[models.index("global_lstm"), inside].mean(axis=1) - seen[inside]).max()
+        assert (contrast > 1) == (inside.sum() > 1)
+
+
 def test_basins_with_holes_are_scored_where_they_are_known(table: list[str], tmp_path: Path) -> None:
     options = [word.replace("TWS_X", "TWS_HOLES") for word in table] + ["--preset", "paper", "--train-first", "2002-08"]
     options += ["--train-last", "2014-12", "--test-first", "2015-01", "--test-last", "2019-12"]
