@@ -37,7 +37,7 @@ def _stages(config: GraceConfig, engine: Engine | Plan) -> tuple[WellSetup, tupl
     folds = engine.stage(
         Stage(
             "wells_left_out",
-            1,
+            2,
             [Fold(number) for number in range(count)],
             fold_template(wells, models),
             LeaveOut(setup, models, config.global_members, config.seed),

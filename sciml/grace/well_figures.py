@@ -22,28 +22,19 @@ LABELS = {
 def skill_maps(wells: Wells, table: pd.DataFrame, model: str = "selected") -> Illustration:
     """Correlation of `model` at each well, and its gain over GRACE alone. table: rows of scores.parquet."""
     ours, storage = _of(table, model), _of(table, "mascon")
-    order = pd.Index(wells.names).get_indexer(ours.index)
-    values = (ours, ours - storage)
-    titles = ("r of deseasonalised level", "gain over GRACE storage alone")
+    order, values = pd.Index(wells.names).get_indexer(ours.index), (ours, ours - storage)
+    looks = (
+        ("r with deseasonalised level", {"cmap": style.SEQUENTIAL, "vmin": 0.0, "vmax": 1.0}),
+        ("gain over GRACE alone", {"cmap": style.SKILL, "vmin": -0.5, "vmax": 0.5}),
+    )
     with style.rc():
-        figure = style.new_figure(figures.WIDTH * 0.8, 5.6)
-        for axes, shown, title, reach in zip(
-            figure.subplots(1, 2, sharey=True), values, titles, (1.0, 0.5), strict=True
-        ):
-            dots = axes.scatter(
-                wells.longitude[order],
-                wells.latitude[order],
-                c=shown,
-                cmap=style.SKILL,
-                vmin=-reach,
-                vmax=reach,
-                s=70,
-                edgecolors="#333333",
-                linewidths=0.6,
-            )
+        figure = style.new_figure(7.0, 6.4)
+        for axes, shown, (title, look) in zip(figure.subplots(1, 2, sharey=True), values, looks, strict=True):
+            place = wells.longitude[order], wells.latitude[order]
+            dots = axes.scatter(*place, c=shown, s=70, edgecolors="#333333", linewidths=0.6, **look)
             axes.set(title=title, xlabel="longitude [°E]")
             axes.set_aspect(1 / np.cos(np.deg2rad(wells.latitude.mean())))
-            figure.colorbar(dots, ax=axes, orientation="horizontal", shrink=0.8, extend="both", label="correlation")
+            figure.colorbar(dots, ax=axes, orientation="horizontal", extend="both", label="correlation")
         figure.axes[0].set_ylabel("latitude [°N]")
     better = float((values[1] > 0).mean())
     return Illustration(

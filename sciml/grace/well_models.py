@@ -36,7 +36,7 @@ NETWORK_CAPACITY = 300.0  # mm, the bucket among the network's inputs
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear model. columns: twsa, lags or stores; capacity [mm] of the soil bucket; depth: columns times depth."""
+    """A linear model. columns: storage, lags or stores; capacity [mm] of the soil bucket; depth: times depth."""
 
     columns: str
     alpha: float
@@ -45,7 +45,7 @@ class Linear:
 
 
 MENU: Mapping[str, tuple[Linear, ...]] = {
-    "mascon": (Linear("twsa", 0.0),),
+    "mascon": (Linear("storage", 0.0),),
     "ridge": tuple(Linear("lags", alpha) for alpha in (30.0, 100.0, 300.0, 1000.0, 3000.0)),
     "ridge_stores": tuple(
         Linear("stores", alpha, capacity, depth)
@@ -99,10 +99,13 @@ class Columns:
         self.anomaly = self._before(anomalies(wells.predictors, wells.months, keep))
         self._stores: dict[float, Array] = {}
 
+    @property
+    def storage(self) -> Array:
+        """Anomaly of GRACE storage in the record's months: (well, month) [mm]."""
+        return self.anomaly[:, BEFORE:, PREDICTORS.index("twsa")]
+
     def table(self, columns: str, capacity: float) -> Array:
         """Standardised columns (well, month, column) of the record's months."""
-        if columns == "twsa":
-            return self._scaled(self.anomaly[..., [PREDICTORS.index("twsa")]])[:, BEFORE:]
         if columns == "lags":
             lagged = features.lag_table(self.anomaly, self.months)[..., :-4]  # no season in what has none
             return np.nan_to_num(self._scaled(lagged)[:, BEFORE:])
@@ -159,33 +162,45 @@ class Columns:
 @dataclass(frozen=True, eq=False)
 class Task:
     """What one model is trained on: units (well,), the columns of its months, target (well, month) standardised and
-    NaN elsewhere, depth (well, 1) standardised over the training wells."""
+    NaN elsewhere, scale (well,) [m] of each well's training months, depth (well, 1) standardised over the training
+    wells."""
 
     units: Mask
     columns: Columns
     target: Array
+    scale: Array
     depth: Array
 
 
 def task(wells: Wells, units: Mask, columns: Columns) -> Task:
     """Train on `units` (well,) in the months of `columns`. Levels of other months, and of other wells save their mean
-    depth, are not read."""
+    depth and scale, are not read."""
     standard = standardise(wells, columns.keep)
     target = np.where(units[:, None] & columns.keep, standard.anomaly / standard.scale[:, None], np.nan)
     depth = np.log(np.maximum(standard.mean_depth, 0.1))
     inside = units & np.isfinite(standard.scale)
     depth = (depth - depth[inside].mean()) / max(float(depth[inside].std()), 1e-6)
-    return Task(units, columns, target, np.clip(depth, -4, 4)[:, None])
+    return Task(units, columns, target, standard.scale, np.clip(depth, -4, 4)[:, None])
 
 
 def linear_prediction(work: Task, model: Linear) -> Array:
     """Standardised anomaly of all wells and months: (well, month)."""
+    if model.columns == "storage":
+        return storage_prediction(work)
     table = work.columns.table(model.columns, model.capacity)
     if model.depth:
         table = np.concatenate([table, table * work.depth[:, None]], axis=-1)
     known = np.isfinite(work.target)
     fit = Ridge(alpha=model.alpha, fit_intercept=False).fit(table[known], work.target[known])
     return fit.predict(table.reshape(-1, table.shape[-1])).reshape(table.shape[:2])
+
+
+def storage_prediction(work: Task) -> Array:
+    """GRACE alone: metres of level are one factor times mm of storage at all wells, in units of each well's scale."""
+    storage, known = work.columns.storage, np.isfinite(work.target)
+    level = work.target * work.scale[:, None]
+    factor = (level[known] * storage[known]).sum() / max(float((storage[known] ** 2).sum()), 1e-9)
+    return factor * storage / work.scale[:, None]
 
 
 def network_prediction(work: Task, members: int, seed: int) -> Array:

@@ -138,9 +138,9 @@ def _paragraphs(
         " from gives depth to water, which has the opposite sign: over all months GRACE storage and depth have a median"
         f" r of {storage_and_depth(wells):.2f}.",
         "What of a left-out well is used: its predictors; the mean depth to water of its training years, which says how"
-        " slowly it responds (GRACE alone and the plain ridge do without); and for metres, bands and errors its"
-        " training-year climatology and deviation, which no correlation depends on. Not one level of the years left"
-        " out, at any well, is used.",
+        " slowly it responds (the plain ridge does without, and so does GRACE alone, one factor from storage to level"
+        " at all wells); and for metres, bands and errors its training-year climatology and deviation. Not one"
+        " level of the years left out, at any well, is used.",
         f"Settings and the model were chosen again for each of {store.sizes['fold']} cells, by cells left out within"
         f" the training wells and years: {choices}. The LSTM of a single unit cannot speak of a well it was not trained"
         " on, so it is absent.",

@@ -103,9 +103,8 @@ def test_levels_left_out_change_no_prediction(planted: Wells) -> None:
     before = well_models.cell_result(planted, cell, models, 2, 0)
     level, rng = planted.level.copy(), np.random.default_rng(0)
     level[:, cell.months] = rng.normal(-4, 3, level[:, cell.months].shape)  # years left out, at every well
-    kept = np.ix_(cell.wells, ~cell.months)  # wells left out, in every year: only their mean is used
-    other = rng.normal(0, 1, level[kept].shape)
-    level[kept] = level[kept].mean(axis=1, keepdims=True) + other - other.mean(axis=1, keepdims=True)
+    kept = np.ix_(cell.wells, ~cell.months)  # wells left out, in every year: turned about the mean, which may be used
+    level[kept] = 2 * level[kept].mean(axis=1, keepdims=True) - level[kept]
     after = well_models.cell_result(dataclasses.replace(planted, level=level), cell, models, 2, 0)
     np.testing.assert_allclose(after.point, before.point, rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(after.sigma, before.sigma)
