@@ -90,9 +90,12 @@ def search(task: Search, run: Run, executor: Executor) -> dict[str, Any]:
 
 def _tuner(task: Search, run: Run, executor: RayExecutor) -> Any:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # with verbose=0 the quieter of the two
+    import optuna
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def trial(settings: Mapping[str, Any]) -> None:
         task.function(task.config, settings, lambda score: tune.report({SCORE: float(score)}))
@@ -152,7 +155,16 @@ def _on_train(task: Search, run: Run, executor: RayExecutor) -> Callable[[Mappin
 def _first(task: Search) -> list[dict[str, Any]] | None:
     """The default settings as far as they are drawn: the search cannot end worse than where it began."""
     first = {setting: task.default[setting] for setting in task.space if setting in task.default}
-    return [first] if len(first) == len(task.space) else None
+    return (
+        [first]
+        if all(setting in first and _holds(task.space[setting], first[setting]) for setting in task.space)
+        else None
+    )
+
+
+def _holds(drawn: Sequence[Any], value: Any) -> bool:
+    kind, *ends = drawn
+    return value in ends[0] if kind == "choice" else ends[0] <= value <= ends[1]
 
 
 def _domain(setting: str, drawn: Sequence[Any]) -> Any:

@@ -1,14 +1,15 @@
-"""Search spaces of the GRACE networks: pure data, to be read by whichever engine searches.
+"""Search space of the local LSTM: pure data, to be read by whichever engine searches.
 
-Each entry is a setting of the model's configuration and how it is drawn: ("choice", [values]), ("uniform", low, high),
-("loguniform", low, high) or ("integer", low, high), both ends included.
+Each entry is a setting of the model and how it is drawn: ("choice", [values]), ("uniform", low, high), ("loguniform",
+low, high) or ("integer", low, high), both ends included; ("subsets", n) draws all predictors or all without up to n.
 """
 
-LOCAL_CONFIG = "sciml.grace.local_lstm:LocalLSTMConfig"
-
-LOCAL = {
-    "hidden_size": ("choice", [4, 8, 16, 32]),
-    "epochs": ("choice", [40, 60, 120, 200]),
+SPACE = {
+    "features": ("subsets", 1),
+    "lags": ("choice", [2, 5, 11, 23]),
+    "members": ("choice", [4, 8]),
+    "hidden_size": ("choice", [4, 8, 16]),
+    "epochs": ("choice", [40, 80, 120]),
     "learning_rate": ("loguniform", 5e-3, 1e-1),
-    "weight_decay": ("loguniform", 1e-2, 3.0),
+    "weight_decay": ("loguniform", 1e-1, 1e1),
 }

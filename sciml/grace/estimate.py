@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sciml.grace.config import GraceConfig
-from sciml.grace.gridded_lstm import BATCH, FEWEST_EPOCHS, STEPS
+from sciml.grace.gridded_lstm import BATCH, FEWEST_EPOCHS, GlobalSettings
 from sciml.grace.local_lstm import LocalLSTMConfig, fit_units
 from sciml.grace.steps import FOLD_MEMBERS, LocalLstm, Problem
 
@@ -49,7 +49,7 @@ def seconds_of(config: GraceConfig, problem: Problem, function: Any) -> float:
 def seconds_of_net(problem: Problem) -> float:
     """Training one member of the global LSTM [s]."""
     epoch = WINDOWS_PER_MASCON * problem.layout.mascons / BATCH
-    return SECONDS_PER_STEP * max(STEPS, FEWEST_EPOCHS * epoch)
+    return SECONDS_PER_STEP * max(GlobalSettings.steps, FEWEST_EPOCHS * epoch)
 
 
 def seconds_of_windows(problem: Problem, members: int, windows: int) -> float:
