@@ -1,0 +1,118 @@
+"""What a search judges by, what it may draw, and what of its result another run accepts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from sciml.core.errors import ConfigError
+from sciml.grace import search
+from sciml.grace.search_report import _change, _gain
+from tune_spaces import grace_global_lstm, grace_lstm
+
+NAMES = ("pr", "tas", "mrso")
+SPACES = {"lstm": grace_lstm.SPACE, "global_lstm": grace_global_lstm.SPACE}
+
+
+def default(model: str) -> dict[str, Any]:
+    return search.defaults(model, NAMES, 8, 23)
+
+
+@pytest.mark.parametrize(("error", "sigma"), [(0.0, 1.0), (2.5, 0.7), (-40.0, 12.0)])
+def test_crps_of_a_normal_is_the_integral_of_its_definition(error: float, sigma: float) -> None:
+    x = np.linspace(-400, 400, 800_001)
+    integral = np.trapezoid((norm.cdf(x, error, sigma) - (x >= 0)) ** 2, x)
+    assert search.normal_crps(np.array(error), np.array(sigma)) == pytest.approx(integral, rel=1e-3)
+
+
+def test_the_error_of_a_block_comes_from_the_others() -> None:
+    rng = np.random.default_rng(0)
+    observed, blocks = rng.normal(size=(3, 40)), [np.arange(40) // 10 == k for k in range(4)]
+    apart = observed + rng.normal(size=observed.shape)
+    crps = search.judged(apart, observed, blocks)
+    assert np.isfinite(crps).all()
+    wild = apart.copy()
+    wild[:, blocks[0]] += 100
+    changed = search.judged(wild, observed, blocks)
+    others = np.sqrt(((apart - observed)[:, ~blocks[0]] ** 2).mean(axis=1))
+    expected = search.normal_crps((wild - observed)[:, blocks[0]], others[:, None])
+    np.testing.assert_allclose(changed[:, blocks[0]], expected)
+    assert not np.isfinite(search.judged(apart, observed, blocks[:2])[:, blocks[2]]).any()
+
+
+def test_subsets_leave_out_so_many() -> None:
+    assert search.subsets(NAMES, 1) == ["pr,tas,mrso", "pr,tas", "pr,mrso", "tas,mrso"]
+    assert search.subsets(("pr",), 1) == ["pr"]
+
+
+@pytest.mark.parametrize("model", sorted(SPACES))
+def test_every_space_holds_the_default_and_every_end_is_accepted(model: str) -> None:
+    space = search.checked_space(model, SPACES[model], default(model))
+    accept = {"lstm": search.local_config, "global_lstm": search.global_settings}[model]
+    for setting, (kind, *ends) in space.items():
+        values = ends[0] if kind == "choice" else ends
+        if kind == "choice":
+            assert default(model)[setting] in values and len(set(values)) == len(values) > 1
+        else:
+            assert kind in ("uniform", "loguniform", "integer") and ends[0] <= default(model)[setting] <= ends[1]
+        for value in values:
+            accept(default(model) | {setting: value})
+
+
+@pytest.mark.parametrize(
+    ("space", "line"),
+    [
+        ({}, "search space of lstm: empty; expected some of features, lags"),
+        ({"hiden_size": ("choice", [4])}, "search space of lstm: no 'hiden_size'; did you mean 'hidden_size'"),
+    ],
+)
+def test_a_space_that_is_not_the_models_is_refused(space: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigError, match=line):
+        search.checked_space("lstm", space, default("lstm"))
+
+
+def test_a_result_comes_back_and_one_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    url, best = tmp_path / "search.json", default("lstm") | {"features": "pr,mrso", "lags": 5}
+
+    def leave(settings: object) -> None:
+        url.write_text(json.dumps({"lstm": {"best": {"settings": settings}}}))
+
+    leave(best)
+    assert search.read_result(str(url), ("lstm", "ridge"), NAMES) == {"lstm": best}
+    with pytest.raises(ConfigError, match="nothing for ridge; found lstm"):
+        search.read_result(str(url), ("ridge",), NAMES)
+    for settings, line in (
+        (best | {"lag": 3}, "no 'lag'; did you mean 'lags'"),
+        (best | {"features": "pr,mrsoo"}, "lstm, features: no 'mrsoo'; did you mean 'mrso'"),
+        ({"features": "pr"}, "lstm lacks 'epochs'; search again"),
+        ("best", "not the result of a search"),
+    ):
+        leave(settings)
+        with pytest.raises(ConfigError, match=line):
+            search.read_result(str(url), ("lstm",), NAMES)
+    url.write_text("{")
+    with pytest.raises(ConfigError, match="not the result of a search"):
+        search.read_result(str(url), ("lstm",), NAMES)
+
+
+def test_variants_lose_gain_and_keep_one_predictor() -> None:
+    best = default("lstm") | {"features": "pr,mrso"}
+    found = {v.name: v.settings["features"] for v in search.variants(default("lstm"), best, NAMES)}
+    assert found["default"] == found["default, other years"] == "pr,tas,mrso"
+    assert found["best"] == "pr,mrso"
+    assert found["without pr"] == "mrso" and found["without mrso"] == "pr"
+    assert found["with tas"] == "pr,tas,mrso" and found["only tas"] == "tas"
+
+
+def test_gain_and_loss_are_one_comparison_with_an_interval() -> None:
+    months = np.arange(np.datetime64("2003-01"), np.datetime64("2013-01"))
+    best = 10 + np.random.default_rng(1).normal(size=len(months))
+    change, low, high = _change(best, 1.25 * best, months)
+    assert change == pytest.approx(25) and low == pytest.approx(25) and high == pytest.approx(25)
+    gain, low, high = _gain(best / 0.8, best, months)
+    assert gain == pytest.approx(20) and low == pytest.approx(20) and high == pytest.approx(20)
+    noisy = _change(best, best + np.random.default_rng(2).normal(size=len(months)), months)
+    assert noisy[1] < 0 < noisy[2]
