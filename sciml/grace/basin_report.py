@@ -59,7 +59,7 @@ def finding(ready: Prepared, experiment: str, models: tuple[str, ...], members_u
         scores,
         reference="group_mean" if experiment == "regroup" else "ridge",
         ceilings=[name for name in (CEILING,) if name in scores],
-        paragraphs=NOTES[experiment],
+        paragraphs=NOTES[experiment] + ([_alone(ready)] if experiment == "regroup" else []),
         illustrations=_illustrations(ready, experiment, models, members_url),
     )
     return Finding(experiment, table, scores, [section])
@@ -151,6 +151,16 @@ def _predictions(
         yield model, store["storage"].isel(model=number).values[rows][..., test], options
     if mascons_url and experiment != "basins":
         yield CEILING, mascon_storage(ready, mascons_url, units)[:, None, test], options
+
+
+def _alone(ready: Prepared) -> str:
+    assert ready.grouped is not None
+    label = ready.grouped.grouping.label
+    alone = int((np.bincount(label) == 1).sum())
+    return (
+        f"{alone} of {len(label)} basins are alone in their neighbourhood. Every model says the neighbourhood's mean of"
+        " them, so they count as not better than it."
+    )
 
 
 def _cycle(ready: Prepared) -> np.ndarray:
