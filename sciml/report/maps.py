@@ -362,6 +362,9 @@ def _bar(
         aspect=(45 if several else 32) if lying else 16,
         pad=0.03 if lying else 0.02,
     )
+    if lying and not several:  # under one panel there is room for few numbers
+        bar.locator = matplotlib.ticker.MaxNLocator(4, steps=[1, 2, 5, 10])
+        bar.update_ticks()
     bar.set_label(scale.label)
     bar.outline.set_linewidth(0.4)
 

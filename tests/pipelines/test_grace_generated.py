@@ -110,6 +110,19 @@ def test_ray_gives_the_same_bits_as_serial(run: Path, tmp_path: Path, ray_local:
             np.testing.assert_array_equal(there[stage][name], values, err_msg=f"{stage} {name}")
 
 
+def test_the_papers_period_is_drawn_out_and_cross_validated(tmp_path: Path) -> None:
+    options = [*SMALL[: SMALL.index("--models")], "--models", "ridge", "--experiment", "synthetic_t2"]
+    assert main([*options, "--preset", "paper", "--run-dir", str(tmp_path / "run"), "--executor", "serial"]) == 0
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["scores"]["synthetic_t2_cross_validation"]["ridge"]["n"] == 6
+    assert metrics["split"] == {"training": "2002-04 to 2018-12", "test": "2019-01 to 2021-08"}
+    with xr.open_dataset(tmp_path / "run/synthetic_t2.nc") as found:
+        months = found["time"].values.astype("datetime64[M]")
+        paper = np.arange(np.datetime64("2002-08"), np.datetime64("2021-09"))
+        assert set(paper) <= set(months) and np.isfinite(found["twsa"].values[:, found["cell_area"].values > 0]).all()
+    assert (tmp_path / "run/basin_means.nc").exists()
+
+
 def test_a_dry_run_says_what_it_takes_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--run-dir", str(tmp_path / "run"), "--dry-run"]) == 0
     said = capsys.readouterr().out
