@@ -130,6 +130,9 @@ def sentences(scored: Scored, scores: Mapping[str, Mapping[str, Any]], where: st
     best = scored.headline
     own, kind = scores[best], KINDS[scored.kind].lower()
     rate = own["n_events"] / own["n_records"]
+    if own["roc_area"] is None:
+        told = "no place holds months with and months without a report, so nothing can be said about when it floods."
+        return [f"{where}: {told}"]
     pairs = f"{own['roc_area']:.0%} of pairs{_span(own['roc_area_ci'])}; one half would be chance."
     first = (
         f"{where}: with storage from {LABELS.get(best, best)}, the best in the training years, the flood potential"

@@ -8,7 +8,7 @@ import pytest
 
 from sciml.core.errors import InputError
 from sciml.data.readers.storm_events import NATION, Reports
-from sciml.grace import flood, flood_cases
+from sciml.grace import flood, flood_cases, flood_report
 from sciml.grace.flood import FloodCase
 from sciml.metrics import events
 
@@ -133,6 +133,15 @@ def test_without_reports_in_training_every_month_there_counts_as_quiet_and_few_y
     share = (scored.index["seen"][:, TRAIN] >= scored.threshold["seen"]).mean()
     assert 0.18 < share <= 0.2
     assert flood.summarise(scored, flood.table(scored))["seen"]["roc_area_ci"] == [None, None]
+
+
+def test_where_no_place_holds_both_kinds_the_page_says_so() -> None:
+    case = planted(units=2)
+    always = np.repeat([[True], [False]], len(MONTHS), axis=1)
+    scored = flood.prepare(replace(case, reported={"flood": always}), "flood")
+    scores = flood.summarise(scored, flood.table(scored))
+    assert scores["seen"]["roc_area"] is None and scores["seen"]["roc_area_pooled"] is not None
+    assert "nothing can be said about when" in flood_report.sentences(scored, scores, "There")[0]
 
 
 def test_nothing_to_score_is_refused() -> None:
