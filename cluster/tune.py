@@ -90,6 +90,7 @@ def search(task: Search, run: Run, executor: Executor) -> dict[str, Any]:
 
 def _tuner(task: Search, run: Run, executor: RayExecutor) -> Any:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # with verbose=0 the quieter of the two
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Tune would swallow the interrupt and call the rest a result
     import optuna
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
@@ -116,7 +117,10 @@ def _tuner(task: Search, run: Run, executor: RayExecutor) -> Any:
             num_samples=task.trials,
             max_concurrent_trials=executor.workers,  # more would wait for CPUs that never come free
             scheduler=ASHAScheduler(max_t=task.steps, grace_period=max(1, task.steps // 4), reduction_factor=2),
-            search_alg=OptunaSearch(seed=task.seed % 2**32, points_to_evaluate=_first(task)),
+            search_alg=OptunaSearch(
+                sampler=optuna.samplers.TPESampler(seed=task.seed % 2**32, n_startup_trials=max(3, task.trials // 4)),
+                points_to_evaluate=_first(task),
+            ),
         ),
         run_config=tune.RunConfig(name=name, storage_path=storage, verbose=0),
     )

@@ -6,10 +6,10 @@ low, high) or ("integer", low, high), both ends included; ("subsets", n) draws a
 
 SPACE = {
     "features": ("subsets", 1),
-    "lags": ("choice", [2, 5, 11, 23]),
-    "members": ("choice", [4, 8]),
-    "hidden_size": ("choice", [4, 8, 16]),
-    "epochs": ("choice", [40, 80, 120]),
-    "learning_rate": ("loguniform", 5e-3, 1e-1),
-    "weight_decay": ("loguniform", 1e-1, 1e1),
+    "lags": ("choice", [11, 23, 35]),
+    "members": ("choice", [8, 16]),
+    "hidden_size": ("choice", [8, 16]),
+    "epochs": ("choice", [80, 120, 200]),
+    "learning_rate": ("loguniform", 1e-2, 6e-2),
+    "weight_decay": ("loguniform", 2e-1, 5.0),
 }
