@@ -54,7 +54,9 @@ def plan(config: GraceConfig, planned: Plan) -> None:
     spaces = _spaces(config)
     grace_gridded.first_problem(config, planned)
     for model in spaces:
-        planned.rows.append(PlanRow(f"search_{model}", config.search_trials, 0, int(3e8), SECONDS_PER_TRIAL))
+        planned.rows.append(
+            PlanRow(f"search_{model}", config.search_trials, 0, int(3e8), SECONDS_PER_TRIAL * config.search_trials)
+        )
 
 
 def _spaces(config: GraceConfig) -> dict[str, Mapping[str, Sequence[Any]]]:

@@ -76,14 +76,20 @@ def finding(
 def _words(model: str, scores: Mapping[str, Any], change: Mapping[str, tuple[float, float, float]]) -> list[str]:
     low, high = scores["improvement_ci"]
     other_low, other_high = scores["improvement_other_years_ci"]
-    verdict = (
-        f"{model}: the best of {scores['trials']} trials has validation CRPS {scores['crps']:.2f} mm, the default"
-        f" settings {scores['crps_default']:.2f} mm: {scores['improvement']:.1f} % better [{low:.1f}, {high:.1f}], for"
-        f" {scores['seconds']:.0f} s of work. On blocks of years and seeds that chose nothing it is"
-        f" {scores['improvement_other_years']:.1f} % better [{other_low:.1f}, {other_high:.1f}]."
-    )
-    if scores["crps_climatology_trend"] <= scores["crps"]:
-        verdict += f" Climatology and trend are better than both, with {scores['crps_climatology_trend']:.2f} mm."
+    if low == high == 0:
+        verdict = (
+            f"{model}: none of {scores['trials']} trials, {scores['seconds']:.0f} s of work, is better than the default"
+            f" settings, which have validation CRPS {scores['crps_default']:.2f} mm."
+        )
+    else:
+        verdict = (
+            f"{model}: the best of {scores['trials']} trials has validation CRPS {scores['crps']:.2f} mm, the default"
+            f" settings {scores['crps_default']:.2f} mm: {scores['improvement']:.1f} % better [{low:.1f}, {high:.1f}],"
+            f" for {scores['seconds']:.0f} s of work. On blocks of years and seeds that chose nothing it is"
+            f" {scores['improvement_other_years']:.1f} % better [{other_low:.1f}, {other_high:.1f}]."
+        )
+    verdict += f" Climatology and trend have {scores['crps_climatology_trend']:.2f} mm"
+    verdict += ", better than both." if scores["crps_climatology_trend"] <= scores["crps"] else "."
     needed = [name.removeprefix("without ") for name, c in change.items() if name.startswith("without ") and c[1] > 0]
     idle = [name.removeprefix("without ") for name, c in change.items() if name.startswith("without ") and c[1] <= 0]
     earned = f"Predictors whose loss costs more than the interval of the years: {', '.join(needed) or 'none'}."
@@ -117,7 +123,7 @@ def _change(best: np.ndarray, variant: np.ndarray, months: np.ndarray) -> tuple[
 def _gain(default: np.ndarray, best: np.ndarray, months: np.ndarray) -> tuple[float, float, float]:
     """How much better the best is than the default [%], with its interval."""
     change, low, high, _ = _paired(default, best, months)
-    return -change, -high, -low
+    return 0.0 - change, 0.0 - high, 0.0 - low
 
 
 def _settings_table(model: str, found: Mapping[str, Any]) -> Table:
