@@ -7,12 +7,13 @@ cells sharpens the interpolated observation. On the generated Earth the truth of
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 if __name__ == "__main__":  # from a checkout or a submitted working directory, installed or not
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cluster.job import Engine, Plan, run_job
-from pipelines import grace_basins, grace_gridded, grace_wells
+from pipelines import grace_basins, grace_gridded, grace_search, grace_update, grace_wells
 from sciml.grace.config import GraceConfig
 
 FLOWS = {"generated": grace_gridded, "gridded": grace_gridded, "basins": grace_basins, "wells": grace_wells}
@@ -20,12 +21,18 @@ FLOWS = {"generated": grace_gridded, "gridded": grace_gridded, "basins": grace_b
 
 def job(config: GraceConfig, engine: Engine) -> str:
     """Run what the source calls for and return the report's URL."""
-    return FLOWS[config.source].job(config, engine)
+    return _flow(config).job(config, engine)
 
 
 def plan(config: GraceConfig, planned: Plan) -> None:
     """Say what `job` would do."""
-    FLOWS[config.source].plan(config, planned)
+    _flow(config).plan(config, planned)
+
+
+def _flow(config: GraceConfig) -> ModuleType:
+    if config.update:
+        return grace_update
+    return grace_search if config.search else FLOWS[config.source]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

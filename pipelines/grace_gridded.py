@@ -1,6 +1,7 @@
 """The gridded part of `grace_downscale`: mascons and daily predictors to half-degree cells."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,23 @@ from sciml.data.stores import open_store
 from sciml.generated import earth_store
 from sciml.generated import world as generated
 from sciml.generated.earth import EarthConfig
-from sciml.grace import estimate, gridded_lstm, gridded_report, gridded_ridge, ingest, predictors, product, steps
+from sciml.grace import (
+    estimate,
+    gridded_lstm,
+    gridded_report,
+    gridded_ridge,
+    ingest,
+    predictors,
+    product,
+    search,
+    steps,
+)
 from sciml.grace.config import GraceConfig
 from sciml.grace.downscale import Cells
 from sciml.grace.gridded_report import Results
 from sciml.grace.layout import Block, Layout, pack
-from sciml.grace.local_lstm import LocalLSTMConfig
 from sciml.grace.product import Basins
-from sciml.grace.steps import Problem
+from sciml.grace.steps import LocalLstm, Problem
 from sciml.grace.world import Target, World, covered_windows, open_predictors, records_of, with_predictors
 from sciml.report.results import write_report
 
@@ -44,7 +54,7 @@ def job(config: GraceConfig, engine: Engine) -> str:
         basins_of(config, layout.cells)  # a bad mask is refused before any work
         fine, coarse = _predictors(config, world, layout, engine)
         for target in world.targets:
-            problem = _problem(config, world, target, layout, fine, coarse)
+            problem = problem_of(config, world, target, layout, fine, coarse)
             suffix = f"_{case}" if case not in ("", "different") else ""
             outcomes[target.experiment + suffix] = _downscale(
                 config, problem, engine, coarse.digest, suffix, world.climate
@@ -75,6 +85,14 @@ def job(config: GraceConfig, engine: Engine) -> str:
         findings += grace_flood.cells(config, total, planted.url if planted else "")
     facts = gridded_report.facts(config, results.problem, engine.run.stores)
     return write_report(engine.run.url, config.pipeline, "GRACE downscaling", findings, facts)
+
+
+def first_problem(config: GraceConfig, engine: Engine | Plan) -> tuple[Problem, str]:
+    """The first task of the job without its downscaling, and the digest of its predictors: what a search works on."""
+    world = _world(config, engine, config.case[0] if config.source == "generated" else "")
+    layout = pack(world.mascons, config.mascons_per_item)
+    fine, coarse = _predictors(config, world, layout, engine)
+    return problem_of(config, world, world.targets[0], layout, fine, coarse), coarse.digest
 
 
 def plan(config: GraceConfig, planned: Plan) -> None:
@@ -157,7 +175,7 @@ def _predictors(config: GraceConfig, world: World, layout: Layout, engine: Engin
     function = predictors.Coarse(fine.url, layout, config.smoothing_km)
     stage = Stage(
         f"coarse_{world.digest[:4]}",
-        1,
+        2,
         layout.blocks,
         template,
         function,
@@ -169,7 +187,7 @@ def _predictors(config: GraceConfig, world: World, layout: Layout, engine: Engin
     return fine, engine.stage(stage)
 
 
-def _problem(
+def problem_of(
     config: GraceConfig, world: World, target: Target, layout: Layout, fine: StoreRef, coarse: StoreRef
 ) -> Problem:
     problem = Problem(
@@ -180,7 +198,7 @@ def _problem(
         coarse_url=coarse.url,
         fine_url=fine.url,
         truth_url=world.truth_url,
-        names=world.names,
+        names=_features(config, world),
         months=world.months,
         windows=world.windows,
         train=Period(config.train_first, str(np.datetime64(config.train_last, "M") + 1)),
@@ -198,6 +216,12 @@ def _problem(
     return problem
 
 
+def _features(config: GraceConfig, world: World) -> tuple[str, ...]:
+    for name in config.features:
+        search.require_known("--features", name, world.names)
+    return tuple(name for name in world.names if name in config.features or not config.features)
+
+
 def _downscale(
     config: GraceConfig, problem: Problem, engine: Engine | Plan, digest: str, suffix: str, climate: Sequence[str]
 ) -> tuple[Results, dict[str, StoreRef]]:
@@ -209,15 +233,20 @@ def _downscale(
         "cubic_conserved": _members(problem, engine, "cubic_conserved", name, config.members, inputs, fields, "", "")
     }
     predictions, shares = {}, {}
+    searched = search.read_result(config.search_result, config.models, problem.names) if config.search_result else {}
     for model in config.models:
         own = fields | {"model": model} | config.result_fields(*MODEL_FIELDS[model])
-        members, function = _model(config, problem, engine, model, name, inputs, own)
+        if model in searched:
+            own |= {"settings": searched[model]}
+        elif config.features:
+            own |= config.result_fields("features")
+        members, function = model_of(config, problem, engine, model, name, inputs, own, searched.get(model))
         predicted = engine.stage(
             Stage(
                 f"{model}_{name}",
-                1,
+                2,
                 problem.layout.blocks,
-                steps.prediction_template(problem, members),
+                steps.prediction_template(problem, members, function if isinstance(function, LocalLstm) else None),
                 function,
                 config=own,
                 inputs=inputs,
@@ -243,7 +272,7 @@ def _urls(refs: Mapping[Any, StoreRef]) -> dict[str, str]:
 MODEL_FIELDS = {"lstm": ("members", "lags"), "global_lstm": ("global_members",), "ridge": ("members",)}
 
 
-def _model(
+def model_of(
     config: GraceConfig,
     problem: Problem,
     engine: Engine | Plan,
@@ -251,16 +280,21 @@ def _model(
     name: str,
     inputs: Mapping[str, Any],
     own: Mapping[str, Any],
+    searched: Mapping[str, Any] | None,
 ) -> tuple[int, Callable[[Block], Any]]:
-    """Members of a model and its stage function; the global LSTM is trained first."""
-    if model == "lstm":
-        return config.members, steps.LocalLstm(problem, LocalLSTMConfig(members=config.members), config.lags)
+    """Members of a model and its stage function; the global LSTM is trained first. searched: settings of a search."""
     if model == "ridge":
         return config.members, gridded_ridge.PredictRidge(problem, config.members)
-    train = gridded_lstm.TrainGlobal(problem, config.global_members)
+    settings = searched or search.defaults(model, problem.names, config.members, config.lags)
+    problem = replace(problem, names=search.names_of(settings))
+    if model == "lstm":
+        local = search.local_config(settings)
+        return local.members, steps.LocalLstm(problem, local, int(settings["lags"]))
+    chosen = search.global_settings(settings)
+    train = gridded_lstm.TrainGlobal(problem, config.global_members, chosen)
     training = Training(f"global_lstm_{name}", digest([own, inputs]), train, members=train.total)
     checkpoints = engine.train(training, seconds=estimate.seconds_of_net(problem), memory_bytes=int(1e8))
-    return config.global_members, gridded_lstm.PredictGlobal(problem, config.global_members, tuple(checkpoints))
+    return config.global_members, gridded_lstm.PredictGlobal(problem, config.global_members, tuple(checkpoints), chosen)
 
 
 def _members(
@@ -275,7 +309,7 @@ def _members(
     share_url: str,
 ) -> StoreRef:
     """The downscaled members of all cells."""
-    size = max(1, int(WINDOW_BYTES / (4 * len(problem.layout.cells.parent) * members)))
+    size = windows_per_item(problem, members)
     windows = min(size, len(problem.windows))
     return engine.stage(
         Stage(
@@ -290,6 +324,11 @@ def _members(
             memory_bytes=estimate.memory_of_windows(problem, members, windows),
         )
     )
+
+
+def windows_per_item(problem: Problem, members: int) -> int:
+    """Windows of all cells' members that one item of the downscaling holds."""
+    return max(1, int(WINDOW_BYTES / (4 * len(problem.layout.cells.parent) * members)))
 
 
 def map_stage(name: str, problem: Problem, members: StoreRef) -> Stage:

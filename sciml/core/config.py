@@ -50,7 +50,7 @@ class Config(BaseModel):
     @classmethod
     def parse(cls, argv: Sequence[str] | None = None) -> Self:
         """Configuration from command-line options; raises ConfigError with one line, or SystemExit(0) after --help."""
-        options = _options(cls, list(sys.argv[1:] if argv is None else argv))
+        options = options_of(cls, list(sys.argv[1:] if argv is None else argv))
         from_file = _from_yaml(cls, options.pop("config")) if "config" in options else {}
         preset = options.get("preset", from_file.get("preset", cls.model_fields["preset"].default))
         if preset not in cls.presets:
@@ -77,7 +77,7 @@ def _choices(field: Any) -> str:
     return f" ({' | '.join(map(str, values))})" if values else ""
 
 
-def _options(cls: type[Config], argv: list[str]) -> dict[str, Any]:
+def options_of(cls: type[Config], argv: list[str]) -> dict[str, Any]:
     """`--field value`, `--field=value`, or a bare `--field` for a switch."""
     found: dict[str, Any] = {}
     position = 0

@@ -44,6 +44,10 @@ class Records(Windows):
         """
         return np.array([_main_month(a, b) for a, b in zip(self.start, self.end, strict=True)], dtype=MONTH)
 
+    def after(self, first: int) -> "Records":
+        """The records from number `first` on."""
+        return Records(self.start[first:], self.end[first:])
+
 
 @dataclass(frozen=True, eq=False)
 class Timeline(Windows):

@@ -1,12 +1,15 @@
 """What the GRACE downscaling job can be told."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
+import yaml
 from pydantic import Field, model_validator
 
-from sciml.core.config import Config
+from sciml.core.config import Config, options_of
 from sciml.core.errors import ConfigError
+from sciml.core.urls import exists, join, read_bytes
 
 MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
 Model = Literal["lstm", "global_lstm", "ridge"]
@@ -51,6 +54,8 @@ class GraceConfig(Config):
     wells: str = Field("", description="CSV of wells with their predictors and monthly water level (wells)")
     groups: int = Field(50, ge=2, description="neighbourhoods of `regroup`")
 
+    update: bool = Field(False, description="append new months of --twsa and --predictors to the product of --run-dir")
+
     train_first: str = Field("2002-08", description="first training month", pattern=MONTH)
     train_last: str = Field("2014-12", description="last training month", pattern=MONTH)
     test_first: str = Field("2015-01", description="first test month", pattern=MONTH)
@@ -83,6 +88,28 @@ class GraceConfig(Config):
         """What basins do better with: validated on years within the training period."""
         own = {"global_members": 8, "folds": 3} if values.get("source") == "basins" else {}
         return own | values
+
+    @classmethod
+    def parse(cls, argv: Sequence[str] | None = None) -> Self:
+        """As every job's; with --update all else is as the run was told, and must not be told otherwise."""
+        words = list(sys.argv[1:] if argv is None else argv)
+        if "--update" not in words:
+            return super().parse(words)
+        given = options_of(cls, words)
+        if set(given) & {"config", "preset"} or "run_dir" not in given:
+            raise ConfigError("--update needs --run-dir of a finished run, and takes its options from there")
+        recorded = join(str(given["run_dir"]), "config.yaml")
+        if not exists(recorded):
+            raise ConfigError(f"--update: {recorded}: no such file; expected the folder of a finished run")
+        found = super().parse(["--config", recorded, *words])
+        old = yaml.safe_load(read_bytes(recorded))
+        for name in sorted(set(given) - cls.engine_fields - {"update", "twsa", "predictors"}):
+            if found.model_dump(mode="json")[name] != old[name]:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag}: the run was made with {old[name]}; an update cannot change it")
+        if found.source != "gridded" or found.dry_run:
+            raise ConfigError("--update appends to runs of --source gridded, and has no --dry-run")
+        return found
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -147,7 +174,12 @@ EXPERIMENTS: Mapping[str, tuple[str, ...]] = {
     "wells": ("wells",),
 }
 
-SEARCHED = ("generated", "gridded")  # sources whose networks can be searched, and whose predictors chosen
+# Networks that can be searched, by source.
+SEARCHED: Mapping[str, tuple[str, ...]] = {
+    "generated": ("lstm", "global_lstm"),
+    "gridded": ("lstm", "global_lstm"),
+    "basins": ("lstm",),
+}
 
 # Experiments that need files of their own besides the source's.
 ON_REQUEST: Mapping[str, tuple[str, ...]] = {

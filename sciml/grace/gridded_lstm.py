@@ -90,10 +90,9 @@ class TrainGlobal:
             scaling["storage"]
         )
         deviation = np.sqrt(np.nanmean(storage[:, use] ** 2, axis=1))
-        weights = np.broadcast_to((1 / (deviation**2 + FLOOR_MM**2))[:, None], targets.shape)
-        samples = window_samples(
-            *_scaled(raw, static, scaling), targets, weights / weights.mean(), self.settings.training()
-        )
+        certainty = 1 / (deviation**2 + FLOOR_MM**2)
+        weights = np.broadcast_to((certainty / certainty.mean())[:, None], targets.shape)
+        samples = window_samples(*_scaled(raw, static, scaling), targets, weights, self.settings.training())
         chosen = self.settings.training(len(samples))
         seed = seed_for(problem.seed, "global_lstm", problem.name, member)
         model = new_model(raw.shape[-1], static.shape[-1], chosen, seed)

@@ -3,6 +3,7 @@
 The same inputs, the same smoothing, the same data; the penalty is chosen by blocked cross-validation over years.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,17 +15,41 @@ from sciml.grace.lags import month_position
 from sciml.grace.layout import Block
 from sciml.grace.steps import Problem
 
+Fit = tuple[Ridge, np.ndarray]
+
 ALPHAS = (10.0, 100.0, 1000.0, 10000.0)
 
 
 @dataclass(frozen=True, eq=False)
 class PredictRidge:
-    """Stage function: fits on all mascons, predicts a block. Members are fits to bootstrapped training years."""
+    """Stage function: fits on all mascons, predicts a block. Members are fits to bootstrapped training years.
+
+    first: the window from which on it predicts; an update needs the newest alone.
+    """
 
     problem: Problem
     members: int
+    first: int = 0
 
     def __call__(self, item: Block) -> dict[str, np.ndarray]:
+        problem, models, apart = self.problem, *self._fitted
+        mascons = slice(item.mascon_start, item.mascon_stop)
+        coarse, fine = (
+            self._table(*problem.predictors(url, **part))[:, self.first :]
+            for url, part in (
+                (problem.coarse_url, {"mascon": mascons}),
+                (problem.fine_url, {"cell": slice(item.cell_start, item.cell_stop)}),
+            )
+        )
+        found = {
+            name: np.stack([_predict(model, table) for model in models], axis=1)
+            for name, table in (("coarse", coarse), ("fine", fine))
+        }
+        return found | {"out_of_fold": apart[mascons, self.first :]}
+
+    @functools.cached_property
+    def _fitted(self) -> tuple[list[Fit], np.ndarray]:
+        """The members, and the training years by fits that never saw them; once for all items of a worker."""
         problem = self.problem
         table, target = self._table(*problem.predictors(problem.coarse_url)), problem.anomaly()
         alpha, apart = self._select(table, target)
@@ -36,11 +61,7 @@ class PredictRidge:
             drawn = rng.choice(trained, size=len(trained))
             rows = np.concatenate([np.flatnonzero(problem.trained & (years == year)) for year in drawn])
             models.append(_fit(table, target, rows, alpha))
-        mascons = slice(item.mascon_start, item.mascon_stop)
-        fine = self._table(*problem.predictors(problem.fine_url, cell=slice(item.cell_start, item.cell_stop)))
-        coarse = np.stack([_predict(model, table[mascons]) for model in models], axis=1)
-        cells = np.stack([_predict(model, fine) for model in models], axis=1)
-        return {"coarse": coarse, "fine": cells, "out_of_fold": apart[mascons]}
+        return models, apart
 
     def _table(self, monthly: np.ndarray, recorded: np.ndarray) -> np.ndarray:
         """(place, window, column), NaN outside the predictors and in padding."""
@@ -72,13 +93,14 @@ class PredictRidge:
         return best, kept
 
 
-def _fit(table: np.ndarray, target: np.ndarray, rows: np.ndarray, alpha: float) -> tuple[Ridge, np.ndarray]:
+def _fit(table: np.ndarray, target: np.ndarray, rows: np.ndarray, alpha: float) -> Fit:
     x, y = table[:, rows].reshape(-1, table.shape[-1]), target[:, rows].ravel()
     known = np.isfinite(x).all(axis=1) & np.isfinite(y)
     scale = np.maximum(x[known].std(axis=0), 1e-9)
     return Ridge(alpha=alpha).fit(x[known] / scale, y[known]), scale
 
 
-def _predict(model: tuple[Ridge, np.ndarray], table: np.ndarray) -> np.ndarray:
+def _predict(model: Fit, table: np.ndarray) -> np.ndarray:
+    """A sum a window, so that a window gives the same bits alone and among others; a matrix product need not."""
     ridge, scale = model
-    return (table / scale @ ridge.coef_ + ridge.intercept_).astype(np.float32)
+    return (np.einsum("...c,c->...", table, ridge.coef_ / scale) + ridge.intercept_).astype(np.float32)

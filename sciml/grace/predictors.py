@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from sciml.core.errors import InputError
@@ -100,15 +101,16 @@ class Coarse:
             for name, values in found.items()
         }
 
-    def _weights(self, item: Block) -> tuple[np.ndarray, np.ndarray]:
-        """(mascon, cell) weights that sum to 1, and the packed indices of those cells."""
+    def _weights(self, item: Block) -> tuple[csr_array, np.ndarray]:
+        """(mascon, cell) weights that sum to 1, and the packed indices of those cells. Sparse, for a sparse product adds
+        up one window as it adds up many; that of full matrices may round otherwise."""
         layout = self.layout
         own = layout.of(item)
         mean = mean_operator(
             layout.parent[own] - item.mascon_start, layout.area[own], item.mascon_stop - item.mascon_start
         )
         if self.smoothing_km <= 0:
-            return mean.toarray(), own
+            return mean, own
         real = np.flatnonzero(layout.real)
         xyz = unit_vectors(layout.lat[real], layout.lon[real])
         here = unit_vectors(layout.lat[own], layout.lon[own])
@@ -117,7 +119,7 @@ class Coarse:
         steepness = np.log(2.0) / (1.0 - np.cos(self.smoothing_km / EARTH_RADIUS_KM))
         away = np.clip(1.0 - here @ xyz[near].T, 0.0, None)
         kernel = np.exp(-steepness * away) * (away <= reach**2 / 2) * layout.area[real[near]]
-        return mean @ (kernel / kernel.sum(axis=1, keepdims=True)), real[near]
+        return csr_array(mean @ (kernel / kernel.sum(axis=1, keepdims=True))), real[near]
 
 
 def stack(store: Mapping[str, np.ndarray] | xr.Dataset, names: Sequence[str], suffix: str = "") -> np.ndarray:

@@ -17,6 +17,7 @@ from sciml.grace.layout import Block, Layout
 from sciml.grace.local_lstm import LocalLSTMConfig, States, fit_units, predict_units
 from sciml.grace.mascons import super_mascons
 from sciml.grace.predictors import stack
+from sciml.nn.ensemble import Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +91,20 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1).astype(total.dtype), np.nan).astype(total.dtype)
 
 
-def prediction_template(problem: Problem, members: int) -> Template:
-    """Store of a model: members of the mascons' storage and of the cells', (place, member, window) [mm]."""
+STATES = {
+    "parameters": ("mascon", "member", "parameter"),
+    "feature_mean": ("mascon", "feature"),
+    "feature_scale": ("mascon", "feature"),
+    "target_mean": ("mascon",),
+    "target_scale": ("mascon",),
+}  # of `sciml.grace.local_lstm.States`
+
+
+def prediction_template(problem: Problem, members: int, networks: "LocalLstm | None" = None) -> Template:
+    """Store of a model: members of the mascons' storage and of the cells', (place, member, window) [mm].
+
+    networks: the model whose trained networks lie in the store too, for later months.
+    """
     variables = {
         "coarse": Variable(("mascon", "member", "window"), "mm", "predicted storage of mascons", may_be_missing=True),
         "fine": Variable(("cell", "member", "window"), "mm", "predicted storage of cells", may_be_missing=True),
@@ -106,6 +119,10 @@ def prediction_template(problem: Problem, members: int) -> Template:
         "member": members,
         "window": len(problem.windows),
     }
+    if networks:
+        features = len(networks.problem.names) + 2  # and the season
+        sizes |= {"feature": features, "parameter": Shape(features, networks.config.hidden_size).parameters}
+        variables |= {name: Variable(dims, may_be_missing=True) for name, dims in STATES.items()}
     coordinates = {"window": xr.Variable("window", problem.windows.middle)}
     shards = {"mascon": layout.mascons_per_item, "cell": layout.slot}
     return Template(sizes, variables, shards=shards, coordinates=coordinates)
@@ -117,30 +134,38 @@ FOLD_MEMBERS = 3  # enough to know how wrong a model is; the shipped ensemble is
 
 @dataclass(frozen=True, eq=False)
 class LocalLstm:
-    """Stage function: the paper's ensemble of each mascon of a block, trained on it and run on its cells."""
+    """Stage function: the paper's ensemble of each mascon of a block, trained on it and run on its cells.
+
+    first: the window from which on it predicts. learned_url: the store that holds the networks (`STATES`), to run
+    them and train none; an update has both.
+    """
 
     problem: Problem
     config: LocalLSTMConfig
     lags: int
+    first: int = 0
+    learned_url: str = ""
 
     def __call__(self, item: Block) -> dict[str, np.ndarray]:
         problem, mascons = self.problem, slice(item.mascon_start, item.mascon_stop)
         cells = problem.layout.of(item)
         coarse = self._features(*problem.predictors(problem.coarse_url, mascon=mascons))
         fine = self._features(*problem.predictors(problem.fine_url, cell=slice(item.cell_start, item.cell_stop)))
-        states = self._fit(coarse, item, problem.trained, self.config)
-        shape = (item.cell_stop - item.cell_start, self.config.members, len(problem.windows))
-        found = np.full(shape, np.nan, np.float32)
+        if self.learned_url:
+            store = open_store(self.learned_url).isel(mascon=mascons)
+            states, trained = {name: store[name].values for name in STATES}, {}
+            apart = np.full(coarse.shape[:2], np.nan, np.float32)
+        else:
+            states = trained = self._fit(coarse, item, problem.trained, self.config)
+            apart = self._out_of_fold(coarse, item)
+        found = np.full((item.cell_stop - item.cell_start, self.config.members, coarse.shape[1]), np.nan, np.float32)
         local = cells - item.cell_start
         found[local] = predict_units(states, fine[local], problem.layout.parent[cells] - item.mascon_start)
-        return {
-            "coarse": predict_units(states, coarse),
-            "fine": found,
-            "out_of_fold": self._out_of_fold(coarse, item),
-        }
+        return {"coarse": predict_units(states, coarse), "fine": found, "out_of_fold": apart, **trained}
 
     def _features(self, monthly: np.ndarray, recorded: np.ndarray) -> np.ndarray:
-        return lag_sequences(monthly, recorded, self.problem.windows, self.problem.months, self.lags)
+        windows = self.problem.windows.select(np.arange(self.first, len(self.problem.windows)))
+        return lag_sequences(monthly, recorded, windows, self.problem.months, self.lags)
 
     def _fit(self, features: np.ndarray, item: Block, use: np.ndarray, config: LocalLSTMConfig) -> States:
         problem, mascons = self.problem, slice(item.mascon_start, item.mascon_stop)

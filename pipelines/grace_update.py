@@ -1,0 +1,232 @@
+"""`--update`: new GRACE months and predictors appended to the product of a finished gridded run."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from cluster.job import Engine
+from cluster.ledger import Ledger, read_json
+from cluster.run import Run
+from cluster.stages import Stage, StoreRef
+from pipelines import grace_gridded
+from sciml.core.digest import fingerprint
+from sciml.core.errors import InputError, RunError
+from sciml.core.urls import exists, join
+from sciml.data.months import MONTH
+from sciml.data.stores import open_store
+from sciml.grace import ingest, predictors, product, steps, update
+from sciml.grace.config import GraceConfig
+from sciml.grace.layout import Layout, pack
+from sciml.grace.steps import Problem
+from sciml.grace.update import Growth
+from sciml.grace.world import Target, World, open_predictors, records_of, with_predictors
+
+LINEAGE = "lineage.json"
+TARGET = Target("twsa", "downscale", "twsa", "twsa_uncertainty")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run as it stands: the store of each role (series, predictors, coarse, map, basins), the trained model of the
+    product with its predicted and share stores, and what was appended so far."""
+
+    run: Run
+    model: str
+    predicted: str
+    share: str
+    roles: Mapping[str, str]
+    entries: list[dict[str, Any]]
+
+    def url(self, role: str) -> str:
+        return self.run.store_url(self.roles[role])
+
+
+def job(config: GraceConfig, engine: Engine) -> str:
+    """Append what is new to the product, or say that nothing is."""
+    standing = _standing(engine.run)
+    mascons = ingest.read_mascons(config.twsa)
+    daily = open_predictors(config.predictors, float(mascons.attrs["resolution_degrees"]))
+    mascons = with_predictors(mascons, daily)
+    records, stored = records_of(mascons), open_store(standing.url("predictors"))
+    months, windows = update.reach(stored["month"].values.astype(MONTH), daily, records)
+    grown = update.growth(open_store(standing.url("series")), stored, open_store(standing.url("map")), mascons, windows)
+    if grown is None:
+        return f"nothing new: GRACE ends in {records.month[-1]}, predictors in {months[-1]}; {_product(engine.run)}"
+    layout = pack(mascons, config.mascons_per_item)
+    names = tuple(name for name in daily.data_vars if name in stored)
+    if missing := [name for name in stored.data_vars if not str(name).endswith("_record") and name not in names]:
+        raise InputError(f"{config.predictors}: variable {missing[0]!r} missing; the run's models need it")
+    inputs = {"twsa": fingerprint(config.twsa), "predictors": fingerprint(config.predictors)}
+    after = inputs | {"roles": dict(standing.roles)}
+    series = engine.stage(_series(mascons, after))
+    world = World(mascons, records, tuple(map(str, names)), months, windows, lambda: daily, series.url, "", (TARGET,))
+    fine, coarse = _predictors(config, engine, standing, world, layout, grown, after)
+    problem = grace_gridded.problem_of(config, world, TARGET, layout, fine, coarse)
+    members = _members(config, engine, standing, problem, grown.window, after)
+    line = update.lineage_entry(windows, grown.window, inputs, datetime.now(UTC).isoformat(timespec="seconds"))
+    mapped, basins = _append(config, engine, standing, problem, grown.window, members, [*standing.entries, line])
+    roles = {"series": series, "predictors": fine, "coarse": coarse, "map": mapped, "basins": basins}
+    stores = {role: ref.url.rsplit("/", 1)[-1] for role, ref in roles.items()}
+    root = engine.run.stores["map_downscale"]
+    engine.run.write_json(LINEAGE, {"root": root, "stores": stores, "entries": [*standing.entries, line]})
+    print(f"appended {line['windows']} windows, {line['first_month']} to {line['last_month']}", flush=True)
+    return _product(engine.run)
+
+
+def _product(run: Run) -> str:
+    return join(run.url, "downscale.nc")
+
+
+def _standing(run: Run) -> Standing:
+    """What the run's own files say; an update that was killed has not changed it."""
+    stores = read_json(join(run.url, "stores.json")) if exists(join(run.url, "stores.json")) else {}
+    run.stores.update(stores)
+    if "map_downscale" not in stores or not exists(_product(run)):
+        raise RunError(f"--update {run.url}: no finished product of --source gridded in it; finish a whole run first")
+    made_of = Ledger(run.ledger_url(stores["map_downscale"])).manifest()["inputs"]["store"]
+    name = next(name for name, store in stores.items() if store == f"{name}-{made_of[:12]}")
+    model = name.removeprefix("downscaled_").removesuffix(f"_{TARGET.name}")
+    roles = {
+        "series": stores["mascons"],
+        "predictors": next(store for name, store in stores.items() if name.startswith("predictors_")),
+        "coarse": next(store for name, store in stores.items() if name.startswith("coarse_")),
+        "map": stores["map_downscale"],
+        "basins": stores["basins_downscale"],
+    }
+    entries: list[dict[str, Any]] = []
+    if exists(join(run.url, LINEAGE)):
+        lineage = read_json(join(run.url, LINEAGE))
+        if lineage["root"] == stores["map_downscale"]:  # else a whole run has been made since
+            roles, entries = lineage["stores"], lineage["entries"]
+    return Standing(
+        run, model, stores[f"{model}_{TARGET.name}"], stores[f"share_{model}_{TARGET.name}"], roles, entries
+    )
+
+
+def _series(mascons: xr.Dataset, inputs: Mapping[str, Any]) -> Stage:
+    size = ingest.MASCONS_PER_ITEM
+    items, template = ingest.blocks(mascons.sizes["mascon"], size), ingest.template(mascons, size)
+    return Stage("update_series", 1, items, template, ingest.Ingest(mascons), config={}, inputs=inputs)
+
+
+def _predictors(
+    config: GraceConfig,
+    engine: Engine,
+    standing: Standing,
+    world: World,
+    layout: Layout,
+    grown: Growth,
+    inputs: Mapping[str, Any],
+) -> tuple[StoreRef, StoreRef]:
+    """Window means of the new months alone, and the stores of cells and mascons made longer by them."""
+    months, records = world.months[grown.month :], world.records.after(grown.record)
+    begin = min(months[0].astype(records.start.dtype), records.start.min())
+    daily = world.daily()
+    if daily["time"].values[0] > begin:
+        raise InputError(
+            f"{config.predictors}: found {daily['time'].values[0]} as its first time, expected {begin} or before: the"
+            " first new GRACE record begins there; add the month before"
+        )
+    last = world.months[grown.month - 1]
+    held = daily["time"].values[0] <= last.astype(records.start.dtype)
+    daily = daily.sel(time=slice(min(begin, last.astype(records.start.dtype)) if held else begin, None))
+    if held:
+        found = predictors.packed_windows(
+            daily[list(world.names)], layout, np.array([last]), records.after(len(records))
+        )
+        stored = open_store(standing.url("predictors")).isel(month=[grown.month - 1])
+        update.refuse_other_predictors(stored, found[list(world.names)].load(), world.names, config.predictors)
+    fresh = engine.step(
+        "update_windows",
+        1,
+        lambda: predictors.packed_windows(daily[list(world.names)], layout, months, records),
+        inputs=inputs,
+    )
+    template = predictors.coarse_template(world.names, layout, len(months), len(records))
+    function = predictors.Coarse(fresh.url, layout, config.smoothing_km)
+    smooth = config.result_fields("smoothing_km")
+    seen = engine.stage(Stage("update_means", 1, layout.blocks, template, function, smooth, {"fine": fresh.digest}))
+    first = {"month": grown.month, "record": grown.record}
+    return (
+        _longer(engine, "update_predictors", standing.url("predictors"), fresh, first, {"cell": layout.slot}),
+        _longer(engine, "update_coarse", standing.url("coarse"), seen, first, {"mascon": layout.mascons_per_item}),
+    )
+
+
+def _longer(
+    engine: Engine,
+    name: str,
+    old_url: str,
+    new: StoreRef,
+    first: dict[str, int],
+    chunks: dict[str, int],
+    attributes: Mapping[str, str] | None = None,
+) -> StoreRef:
+    inputs = {"old": old_url.rsplit("/", 1)[-1], "new": new.digest, "first": first}
+
+    def build() -> xr.Dataset:
+        return update.appended(old_url, new.url, first, chunks).assign_attrs(attributes or {})
+
+    return engine.step(name, 1, build, inputs=inputs)
+
+
+def _members(
+    config: GraceConfig, engine: Engine, standing: Standing, problem: Problem, first: int, inputs: Mapping[str, Any]
+) -> StoreRef:
+    """The new windows' downscaled members, by the networks and the share that the run learned."""
+    model, learned = standing.model, Ledger(engine.run.ledger_url(standing.predicted)).manifest()
+    own, trained_on = learned["config"], learned["inputs"]  # the same digest finds the same checkpoints
+    count, function = grace_gridded.model_of(
+        config, problem, engine, model, TARGET.name, trained_on, own, own.get("settings")
+    )
+    fresh = dataclasses.replace(problem, windows=problem.windows.select(np.arange(first, len(problem.windows))))
+    kept = {"learned_url": engine.run.store_url(standing.predicted)} if model == "lstm" else {}
+    predict: Any = dataclasses.replace(function, first=first, **kept)  # type: ignore[type-var]
+    template, blocks = steps.prediction_template(fresh, count), problem.layout.blocks
+    after = dict(inputs) | {"model": learned["digest"], "first": first}
+    predicted = engine.stage(Stage(f"update_{model}", 1, blocks, template, predict, own, after))
+    size = grace_gridded.windows_per_item(problem, count)
+    share = engine.run.store_url(standing.share)
+    return engine.stage(
+        Stage(
+            "update_downscaled",
+            1,
+            steps.window_blocks(len(fresh.windows), size),
+            steps.downscaled_template(fresh, count, size),
+            steps.Downscale(problem, count, predicted.url, share, first),
+            config={"members": count},
+            inputs={"predicted": predicted.digest},
+        )
+    )
+
+
+def _append(
+    config: GraceConfig,
+    engine: Engine,
+    standing: Standing,
+    problem: Problem,
+    first: int,
+    members: StoreRef,
+    lineage: list[dict[str, Any]],
+) -> tuple[StoreRef, StoreRef]:
+    """The map and the basins' means made longer; the NetCDF files follow once both stores stand."""
+    fresh = dataclasses.replace(problem, windows=problem.windows.select(np.arange(first, len(problem.windows))))
+    seen = np.isfinite(problem.anomaly()[:, first:])
+    basins = grace_gridded.basins_of(config, problem.layout.cells)
+    mapped = engine.stage(grace_gridded.map_stage("update_map_new", fresh, members))
+    means = engine.stage(grace_gridded.basin_stage("update_basins_new", fresh, basins, members, seen))
+    text = {"lineage": json.dumps(lineage)}
+    rows, time = {"lat": grace_gridded.MAP_ROWS}, {"time": first}
+    refs = (
+        _longer(engine, "update_map", standing.url("map"), mapped, time, rows, text),
+        _longer(engine, "update_basins", standing.url("basins"), means, time, {}, text),
+    )
+    for ref, name in zip(refs, ("downscale", "basin_means"), strict=True):
+        product.write_netcdf(ref.url, join(engine.run.url, f"{name}.nc"))
+    return refs
