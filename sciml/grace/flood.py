@@ -115,14 +115,10 @@ def prepare(case: FloodCase, kind: str) -> Scored:
     """Indices of all models and both baselines, their thresholds, and the records that all of them know.
 
     Headline and `storage_alone` are chosen in the training months (the first model where those hold no report). The
-    threshold of each lets false alarms into
-    a fifth of the training months without a flood; where no training month is covered by reports, all training months
-    count as such. Raises InputError where nothing is left to score, or all of it is of one kind.
+    threshold of each lets false alarms into a fifth of the training months without a report; where files cover none,
+    all training months count as such. Raises InputError where nothing is left to score, or all of it is of one kind.
     """
-    index = {name: potential(case.precipitation, storage, case.train) for name, storage in case.storage.items()}
-    alone = {name: storage_alone(storage, case.train) for name, storage in case.storage.items()}
-    index["precipitation_alone"] = precipitation_alone(case.precipitation, case.train)
-    known = np.all([np.isfinite(values) for values in (*index.values(), *alone.values())], axis=0)
+    index, alone, known = _indices(case)
     reported = case.reported[kind]
     train, test = (known & case.covered & period for period in (case.train, case.test))
     hits = int((reported & test).sum())
@@ -134,9 +130,24 @@ def prepare(case: FloodCase, kind: str) -> Scored:
         )
     headline, storage_of = (_best(found, reported, train, case.row) for found in ({m: index[m] for m in alone}, alone))
     index["storage_alone"] = alone[storage_of]
-    quiet = train & ~reported if train.any() else known & case.train
+    quiet = train & ~reported
+    quiet = quiet if quiet.any() else known & case.train
     threshold = {name: _threshold(values[quiet]) for name, values in index.items()}
     return Scored(case, kind, index, reported, train, test, headline, storage_of, threshold)
+
+
+def scorable(case: FloodCase, kind: str) -> bool:
+    """Whether the test records that all indices know hold months with and months without a report."""
+    kept = _indices(case)[2] & case.covered & case.test
+    return 0 < int((case.reported[kind] & kept).sum()) < int(kept.sum())
+
+
+def _indices(case: FloodCase) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
+    """Index of each model and of rain alone, storage alone of each model, and the records that all of them know."""
+    index = {name: potential(case.precipitation, storage, case.train) for name, storage in case.storage.items()}
+    alone = {name: storage_alone(storage, case.train) for name, storage in case.storage.items()}
+    index["precipitation_alone"] = precipitation_alone(case.precipitation, case.train)
+    return index, alone, np.all([np.isfinite(values) for values in (*index.values(), *alone.values())], axis=0)
 
 
 def _best(index: Mapping[str, np.ndarray], reported: np.ndarray, train: np.ndarray, row: np.ndarray) -> str:

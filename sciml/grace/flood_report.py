@@ -51,7 +51,7 @@ def findings(
     """
     found = []
     for kind in KINDS:
-        if kind != "flood" and not _both_kinds(case, kind):
+        if kind != "flood" and not flood.scorable(case, kind):
             continue
         scored = flood.prepare(case, kind)
         rows = flood.table(scored)
@@ -59,11 +59,6 @@ def findings(
         own = {name: values[points["kind"] == KINDS[kind]] for name, values in points.items()}
         found.append(Finding(kind, rows, scores, [_section(scored, rows, scores, place, own, where)]))
     return found
-
-
-def _both_kinds(case: FloodCase, kind: str) -> bool:
-    kept = case.covered & case.test
-    return 0 < int((case.reported[kind] & kept).sum()) < int(kept.sum())
 
 
 def _section(
