@@ -104,9 +104,9 @@ class GraceConfig(Config):
         found = super().parse(["--config", recorded, *words])
         old = yaml.safe_load(read_bytes(recorded))
         for name in sorted(set(given) - cls.engine_fields - {"update", "twsa", "predictors"}):
-            if found.model_dump(mode="json")[name] != old[name]:
+            if found.model_dump(mode="json")[name] != old.get(name):
                 flag = name.replace("_", "-")
-                raise ConfigError(f"--{flag}: the run was made with {old[name]}; an update cannot change it")
+                raise ConfigError(f"--{flag}: the run was made with {old.get(name)}; an update cannot change it")
         if found.source != "gridded" or found.dry_run:
             raise ConfigError("--update appends to runs of --source gridded, and has no --dry-run")
         return found
