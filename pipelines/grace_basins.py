@@ -12,10 +12,10 @@ from pipelines import grace_drought, grace_flood
 from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import InputError
 from sciml.data.splits import Period
-from sciml.grace import basin_models, basin_nets, basin_report, ingest
+from sciml.grace import basin_models, basin_nets, basin_report, ingest, search
 from sciml.grace.basin_models import Assemble, BasinBlock, BasinLstm, Whole
 from sciml.grace.basin_nets import Net, NetItem, PredictNets, Prepared, Setup, TrainNets
-from sciml.grace.basin_table import BasinSource
+from sciml.grace.basin_table import FLUXES, BasinSource
 from sciml.grace.config import GraceConfig
 from sciml.report.results import write_report
 
@@ -57,31 +57,12 @@ def _stages(
 ) -> tuple[Setup, dict[str, tuple[tuple[str, ...], StoreRef]], StoreRef | None]:
     if "flood" in config.experiments:
         grace_flood.check(config)
-    source = BasinSource(
-        config.twsa, config.twsa_variable, config.predictor_family, config.real_months, config.basin_mask
-    )
-    train, test = (
-        Period(first, str(np.datetime64(last, "M") + 1))
-        for first, last in ((config.train_first, config.train_last), (config.test_first, config.test_last))
-    )
-    setup = Setup(
-        source,
-        train,
-        test,
-        groups=config.groups,
-        folds=config.folds,
-        members=config.members,
-        global_members=config.global_members,
-        lags=config.lags,
-        seed=config.seed,
-    )
+    setup, inputs = setup_of(config)
     ready = setup.prepare()
     for note in ready.table.attrs.get("notes", []):
         print(note, flush=True)
     if "drought" in config.experiments:
         grace_drought.check(config, setup)
-    files = {"twsa": config.twsa, "real_months": config.real_months, "mask": config.basin_mask}
-    inputs = {name: fingerprint(url) for name, url in files.items() if url}
     fields = config.result_fields(
         "seed",
         "twsa_variable",
@@ -110,6 +91,31 @@ def _stages(
         )
         experiments[name] = (models, engine.stage(stage))
     return setup, experiments, _mascons(config, engine)
+
+
+def setup_of(config: GraceConfig) -> tuple[Setup, dict[str, Any]]:
+    """What the experiments are about, and the files that it depends on."""
+    source = BasinSource(
+        config.twsa, config.twsa_variable, config.predictor_family, config.real_months, config.basin_mask
+    )
+    train, test = (
+        Period(first, str(np.datetime64(last, "M") + 1))
+        for first, last in ((config.train_first, config.train_last), (config.test_first, config.test_last))
+    )
+    setup = Setup(
+        source,
+        train,
+        test,
+        groups=config.groups,
+        folds=config.folds,
+        members=config.members,
+        global_members=config.global_members,
+        lags=config.lags,
+        seed=config.seed,
+    )
+    files = {"twsa": config.twsa, "real_months": config.real_months, "mask": config.basin_mask}
+    inputs = {name: fingerprint(url) for name, url in files.items() if url}
+    return setup, inputs
 
 
 def _experiments(config: GraceConfig, ready: Prepared) -> list[str]:
@@ -143,10 +149,14 @@ def _models(
         count = len(ready.data.names)
         size = config.mascons_per_item
         blocks = [BasinBlock(k, min(k + size, count)) for k in range(0, count, size)]
-        template = basin_models.local_template(count, config.members, months, size)
+        settings = search.defaults("lstm", FLUXES, config.members, config.lags)
         own = dict(fields) | config.result_fields("members", "lags", "mascons_per_item")
+        if config.search_result:
+            settings = search.read_result(config.search_result, ("lstm",), FLUXES)["lstm"]
+            own |= {"settings": settings}
+        template = basin_models.local_template(count, settings["members"], months, size)
         found["lstm"] = engine.stage(
-            Stage("basin_lstm", 2, blocks, template, BasinLstm(setup), own, inputs, seconds=5.0)
+            Stage("basin_lstm", 2, blocks, template, BasinLstm(setup, settings), own, inputs, seconds=5.0)
         )
     if "global_lstm" not in config.models:
         return found

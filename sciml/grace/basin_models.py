@@ -1,7 +1,8 @@
 """Models of the basin experiments from networks and tables to calibrated members, one experiment an item."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -9,10 +10,11 @@ import xarray as xr
 from sciml.data.stores import Template, Variable, open_store
 from sciml.grace import baselines, basins, group_models
 from sciml.grace.basin_nets import Prepared, Setup
-from sciml.grace.basin_table import BasinArrays
+from sciml.grace.basin_table import FLUXES, BasinArrays
 from sciml.grace.basins import MEMBERS, LeftOut, Prediction
 from sciml.grace.lags import lag_sequences
-from sciml.grace.local_lstm import LocalLSTMConfig, fit_units, predict_units
+from sciml.grace.local_lstm import fit_units, predict_units
+from sciml.grace.search import local_config, names_of
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,17 @@ def local_template(count: int, members: int, months: np.ndarray, size: int) -> T
 
 @dataclass(frozen=True)
 class BasinLstm:
-    """Stage function: the paper's ensemble of each basin of a block."""
+    """Stage function: the paper's ensemble of each basin of a block. settings: as in `search.defaults`."""
 
     setup: Setup
+    settings: Mapping[str, Any] = field(hash=False)
 
     def __call__(self, item: BasinBlock) -> dict[str, np.ndarray]:
         ready = self.setup.prepare()
         data, part = ready.data, slice(item.basin_start, item.basin_stop)
-        predictors = data.family_mean[part]
-        table = lag_sequences(predictors, predictors, data.windows, data.months, self.setup.lags)
+        chosen = [FLUXES.index(name) for name in names_of(self.settings)]
+        predictors = data.family_mean[part][..., chosen]
+        table = lag_sequences(predictors, predictors, data.windows, data.months, int(self.settings["lags"]))
 
         def apart(folds: list[np.ndarray]) -> np.ndarray:
             out = np.full((len(table), len(data.months)), np.nan, np.float32)
@@ -62,7 +66,7 @@ class BasinLstm:
             data.storage[part],
             1 / np.square(data.uncertainty[part]),
             keep & known & np.isfinite(data.storage[part]),
-            LocalLSTMConfig(members=self.setup.members),
+            local_config(self.settings),
             list(data.names[part]),
             self.setup.seed,
         )

@@ -141,9 +141,10 @@ class GraceConfig(Config):
             raise ConfigError("--search-result is read by the job itself; leave --search")
         if self.search_space and not self.search:
             raise ConfigError(f"--search-space {self.search_space}: would not be read; expected --search")
-        for field in ("features", "search_result"):
-            if getattr(self, field) and self.source not in SEARCHED:
-                raise ConfigError(f"--{field.replace('_', '-')}: would not be read with --source {self.source}")
+        if self.search_result and self.source not in SEARCHED:
+            raise ConfigError(f"--search-result: would not be read with --source {self.source}")
+        if self.features and self.source not in ("generated", "gridded"):
+            raise ConfigError(f"--features: would not be read with --source {self.source}")
         if "drought" in self.experiments:
             for field in ("usdm", "county_centers", "mascons", "basin_mask"):
                 if not getattr(self, field):

@@ -18,6 +18,8 @@ from sciml.core.errors import ConfigError
 from sciml.core.urls import read_bytes
 from sciml.data.stores import Template, Variable
 from sciml.grace import baselines
+from sciml.grace.basin_nets import Setup
+from sciml.grace.basin_table import FLUXES
 from sciml.grace.gridded_lstm import GlobalSettings, PredictGlobal, TrainGlobal
 from sciml.grace.lags import lag_sequences
 from sciml.grace.local_lstm import LocalLSTMConfig, fit_units, predict_units
@@ -117,8 +119,40 @@ class Judge(Protocol):
     def blocks(self, settings: Settings) -> Iterator[np.ndarray]:
         """CRPS (unit, window) [mm] after each block, NaN in what was not yet predicted."""
 
+    def climatology(self) -> np.ndarray:
+        """CRPS of climatology and trend on the same blocks: (unit, window) [mm]."""
+
     def other_blocks(self) -> "Judge":
         """The same with other blocks of years and other seeds: what the choice was not made on."""
+
+
+@dataclass(frozen=True, eq=False)
+class BasinJudge:
+    """Of an LSTM for each basin of a table."""
+
+    setup: Setup
+
+    def blocks(self, settings: Settings) -> Iterator[np.ndarray]:
+        data = self.setup.prepare().data
+        chosen = [FLUXES.index(name) for name in names_of(settings)]
+        part = slice(0, None, -(-len(data.names) // MOST_UNITS))
+        predictors = data.family_mean[part][..., chosen]
+        table = lag_sequences(predictors, predictors, data.windows, data.months, int(settings["lags"]))
+        units = list(data.names[part])
+        storage, uncertainty = data.storage[part], data.uncertainty[part]
+        yield from _local_blocks(table, storage, uncertainty, self._folds(), units, self.setup.seed, settings)
+
+    def climatology(self) -> np.ndarray:
+        data = self.setup.prepare().data
+        return _climatology(data.storage.astype(float), data.months, self._folds())
+
+    def other_blocks(self) -> "BasinJudge":
+        return BasinJudge(replace(self.setup, folds=self.setup.folds + 1, seed=self.setup.seed + 1))
+
+    def _folds(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        ready = self.setup.prepare()
+        for block in ready.blocks:
+            yield ready.data.train & ~block, ready.data.train & block
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,15 +167,11 @@ class LocalJudge:
         monthly, recorded = problem.predictors(problem.coarse_url, mascon=part)
         table = lag_sequences(monthly, recorded, problem.windows, problem.months, int(settings["lags"]))
         observed, uncertainty = problem.anomaly(part), problem.series(problem.uncertainty, part)
-        complete = np.isfinite(table).all(axis=(2, 3)) & np.isfinite(observed)
         units = [f"{problem.name}/{unit}" for unit in range(problem.layout.mascons)[part]]
-        apart, done = np.full(observed.shape, np.nan), []
-        for train, valid in problem.year_folds():
-            config, weights = local_config(settings), 1 / np.square(uncertainty)
-            states = fit_units(table, observed, weights, train & complete, config, units, problem.seed)
-            apart[:, valid] = predict_units(states, table[:, valid]).mean(axis=1)
-            done.append(valid)
-            yield judged(apart, observed, done)
+        yield from _local_blocks(table, observed, uncertainty, problem.year_folds(), units, problem.seed, settings)
+
+    def climatology(self) -> np.ndarray:
+        return _climatology(self.problem.anomaly(), self.problem.windows.month, self.problem.year_folds())
 
     def other_blocks(self) -> "LocalJudge":
         return LocalJudge(_other_blocks(self.problem))
@@ -163,12 +193,44 @@ class GlobalJudge:
             done.append(valid)
             yield judged(apart, observed, done)
 
+    def climatology(self) -> np.ndarray:
+        return LocalJudge(self.problem).climatology()
+
     def other_blocks(self) -> "GlobalJudge":
         return GlobalJudge(_other_blocks(self.problem))
 
 
 def _other_blocks(problem: Problem) -> Problem:
     return replace(problem, folds=problem.folds + 1, seed=problem.seed + 1)
+
+
+def _local_blocks(
+    table: np.ndarray,
+    observed: np.ndarray,
+    uncertainty: np.ndarray,
+    folds: Iterator[tuple[np.ndarray, np.ndarray]],
+    units: Sequence[str],
+    seed: int,
+    settings: Settings,
+) -> Iterator[np.ndarray]:
+    complete = np.isfinite(table).all(axis=(2, 3)) & np.isfinite(observed)
+    apart, done = np.full(observed.shape, np.nan), []
+    for train, valid in folds:
+        config, weights = local_config(settings), 1 / np.square(uncertainty)
+        states = fit_units(table, observed, weights, train & complete, config, units, seed)
+        apart[:, valid] = predict_units(states, table[:, valid]).mean(axis=1)
+        done.append(valid)
+        yield judged(apart, observed, done)
+
+
+def _climatology(
+    observed: np.ndarray, months: np.ndarray, folds: Iterator[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    apart, done = np.full(observed.shape, np.nan), []
+    for train, valid in folds:
+        apart[:, valid] = baselines.climatology_trend(observed, months, train)[:, valid]
+        done.append(valid)
+    return judged(apart, observed, done)
 
 
 def judged(apart: np.ndarray, observed: np.ndarray, blocks: Sequence[np.ndarray]) -> np.ndarray:
@@ -197,16 +259,6 @@ def normal_crps(error: np.ndarray, sigma: np.ndarray) -> np.ndarray:
 def score(crps: np.ndarray) -> float:
     """Mean over units of each unit's mean CRPS: (unit, window) -> mm."""
     return float(np.nanmean(_mean(crps, axis=1)))
-
-
-def climatology_crps(problem: Problem) -> np.ndarray:
-    """CRPS of climatology and trend on the same blocks: (mascon, window) [mm]."""
-    observed, months = problem.anomaly(), problem.windows.month
-    apart, done = np.full(observed.shape, np.nan), []
-    for train, valid in problem.year_folds():
-        apart[:, valid] = baselines.climatology_trend(observed, months, train)[:, valid]
-        done.append(valid)
-    return judged(apart, observed, done)
 
 
 @dataclass(frozen=True, eq=False)

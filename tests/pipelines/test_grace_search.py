@@ -10,7 +10,8 @@ from cluster.cli import main as sciml
 from pipelines.grace_downscale import main
 from tests.fault.tools import finish, start, wait_for
 
-SMALL = "--tiles 1 --mascon-rows 2 --mascon-columns 2 --members 2 --lags 1 --folds 2 --models lstm".split()
+SMALL = "--tiles 1 --mascon-rows 2 --mascon-columns 2 --members 2 --lags 1 --folds 2 --features pr,mrros".split()
+SMALL += ["--models", "lstm"]
 SPACE = "lstm:\n  learning_rate: [loguniform, 0.01, 0.1]\n  epochs: [choice, [5, 10]]\n"
 
 
@@ -54,12 +55,16 @@ def test_a_killed_search_keeps_its_trials_and_the_main_job_takes_the_best(tmp_pa
         (["--search", "--source", "wells", "--wells", "x.csv"], "--search: source wells has no search"),
         (["--search", "--search-space", "SPACE"], "search space of lstm: no 'epoch'; did you mean 'epochs'?"),
         (["--search-space", "SPACE"], "would not be read; expected --search"),
-        (["--features", "prr"], "--features: no 'prr'; did you mean 'pr'?"),
+        (
+            ["--source", "basins", "--experiment", "basins", "--twsa", "x.nc", "--predictors", "x.nc"],
+            "--features: would not be read",
+        ),
     ],
 )
 def test_a_mistake_is_a_line(options: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "space.yaml").write_text("lstm:\n  epoch: [choice, [5, 10]]\n")
     words = [str(tmp_path / "space.yaml") if word == "SPACE" else word for word in options]
-    assert main([*SMALL, *words, "--run-dir", str(tmp_path / "run"), "--executor", "serial"]) == 2
+    small = SMALL[:-2] if "--models" in options else SMALL
+    assert main([*small, *words, "--run-dir", str(tmp_path / "run"), "--executor", "serial"]) == 2
     (said,) = capsys.readouterr().err.strip().splitlines()
     assert line in said
