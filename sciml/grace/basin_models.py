@@ -178,7 +178,8 @@ def _region_out(ready: Prepared, urls: dict[str, str]) -> Prediction:
     nets = open_store(urls["region_nets"])["standard"].values
     problem, members = ready.problem, ready.setup.region_members
     halves = nets[len(ready.regions) * members :]
-    shipped = np.full((members, *problem.storage.shape), np.nan)
+    shipped = np.zeros((members, *problem.storage.shape))  # basins without a place belong to no region
+    shipped[:, :, ~np.isfinite(nets[0]).all(axis=0)] = np.nan
     left = []
     for number, (_, valid) in enumerate(ready.regions):
         shipped[:, valid] = nets[number * members : (number + 1) * members, valid]
