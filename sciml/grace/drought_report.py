@@ -28,7 +28,8 @@ NOTES = [
     "The correlation is that of ranks, negative where drought comes with low storage; closer to -1 is better. A state"
     f" or basin counts as in a class when at least {MOST_AREA:.0%} of its area is in that class or a worse one. Areas"
     " of counties come from their centres. Classes of storage are percentiles of a frozen reconstruction without GRACE"
-    " up to 2014, at 30, 20, 10, 5 and 2 %. All intervals are 90 %, over whole years drawn again.",
+    " from 1980, or where the predictors suffice, to 2014, at 30, 20, 10, 5 and 2 %. All intervals"
+    " are 90 %, over whole years drawn again.",
 ]
 
 
@@ -59,10 +60,10 @@ def _verdict(scores: Mapping[str, Mapping[str, Any]], best: str, period: str) ->
     share, gain = ours["fraction_better_than"]["cubic_conserved"], ours["gain_over"]["cubic_conserved"]
     low, high = ours["gain_over_ci"]["cubic_conserved"]
     sure = "more than chance" if low > 0 else "less than interpolation" if high < 0 else "no more than chance"
-    hit, ratio = ours["pod_D0"], ours["far_D0"]
-    events = "" if hit is None or ratio is None else (
-        f" When the Drought Monitor had most of a state or basin in drought (D0 or worse), storage said so {hit:.0%} of"
-        f" the time; of its own alarms {ratio:.0%} were false."
+    rates = [one[key] for one in (ours, theirs) for key in ("pod_D0", "far_D0")]
+    events = "" if None in rates else (
+        " When the Drought Monitor had most of a state or basin in drought (D0 or worse), storage said so {:.0%} of the"
+        " time, and {:.0%} of its own alarms were false; of interpolated GRACE {:.0%} and {:.0%}.".format(*rates)
     )  # fmt: skip
     return (
         f"Drought, {period}: storage follows the Drought Monitor in {ours['n']} states and basins with a mean rank"
