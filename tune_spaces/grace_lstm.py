@@ -6,10 +6,10 @@ low, high) or ("integer", low, high), both ends included; ("subsets", n) draws a
 
 SPACE = {
     "features": ("subsets", 1),
-    "lags": ("choice", [11, 23, 35]),
+    "lags": ("choice", [23, 35]),
     "members": ("choice", [8, 16]),
     "hidden_size": ("choice", [8, 16]),
-    "epochs": ("choice", [80, 120, 200]),
-    "learning_rate": ("loguniform", 1e-2, 6e-2),
-    "weight_decay": ("loguniform", 2e-1, 5.0),
+    "epochs": ("choice", [120, 200]),
+    "learning_rate": ("loguniform", 2e-2, 4e-2),
+    "weight_decay": ("loguniform", 5e-1, 2.0),
 }
