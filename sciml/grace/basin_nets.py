@@ -11,10 +11,11 @@ import xarray as xr
 
 from sciml.core.grid import unit_vectors
 from sciml.core.seeds import seed_for
+from sciml.data.readers.common import note
 from sciml.data.splits import Period, neighbourhoods, region_folds, separation_km
 from sciml.data.stores import Template, Variable
 from sciml.grace import basins, regroup
-from sciml.grace.basin_table import BasinArrays, BasinSource, arrays
+from sciml.grace.basin_table import BasinArrays, BasinSource, read
 from sciml.grace.basins import Problem, Regrouped
 from sciml.grace.global_lstm import GlobalTraining
 from sciml.nn.checkpoint import load_checkpoint
@@ -55,7 +56,8 @@ class Prepared:
     """Everything that networks and scores take.
 
     blocks: `folds` blocks of training years, which choose and correct; halves: always two, which calibrate, since they
-    are as far from what was trained on as the test is. placed: (placed,) indices of basins with a mask. group_region:
+    are as far from what was trained on as the test is. placed: (placed,) indices of basins with a place. regions:
+    basins that train and that are held out, (basin,) bool each; empty where none can be held out. group_region:
     (group,) neighbourhood of each group, held out together.
     """
 
@@ -73,7 +75,7 @@ class Prepared:
 
 @functools.lru_cache(maxsize=1)
 def _prepare(setup: Setup) -> Prepared:
-    table, data = setup.source.read(), arrays(setup.source, setup.train, setup.test)
+    table, data = read(setup.source, setup.train, setup.test)
     problem = Problem(data.months, data.predictors, data.storage.astype(float), data.uncertainty, data.train)
     blocks, halves = (basins.folds(data.months, data.train, count) for count in (setup.folds, 2))
     placed, regions, grouped, region = np.array([], int), [], None, np.zeros(0, int)
@@ -81,13 +83,13 @@ def _prepare(setup: Setup) -> Prepared:
         latitude, longitude = table["lat"].values, table["lon"].values
         placed = np.flatnonzero(np.isfinite(latitude))
         parent = table["cell_parent"].values
-        cells = [
-            (table["cell_lat"].values[parent == unit], table["cell_lon"].values[parent == unit])
-            for unit in range(len(data.names))
-        ]
-        count = max(2, min(REGIONS, len(placed) // BASINS_PER_REGION))
-        folds = region_folds(latitude, longitude, separation_km(cells), count, seed=0)
-        regions = [(fold.train, fold.valid) for fold in folds]
+        regions = _regions(table, placed)
+        if not regions:
+            note(
+                table,
+                f"{setup.source.mask}: basins_region_out is left out: of {len(placed)} basins with a place, none would"
+                " be left to train without a region and all within 500 km of it",
+            )
     if len(placed) > setup.groups:
         label = neighbourhoods(latitude[placed], longitude[placed], setup.groups, seed=0)
         part = Problem(
@@ -106,6 +108,18 @@ def _prepare(setup: Setup) -> Prepared:
         north, east = np.rad2deg(np.arcsin(z)), np.rad2deg(np.arctan2(y, x))
         region = neighbourhoods(north, east, min(GROUP_REGIONS, len(grouped.area)), seed=0)
     return Prepared(setup, table, data, problem, blocks, halves, placed, regions, grouped, region)
+
+
+def _regions(table: xr.Dataset, placed: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Basins that train and that are held out, (basin,) bool each, by region; none where a region leaves nothing to
+    train on."""
+    if len(placed) < 2:
+        return []
+    parent, latitude, longitude = (table[f"cell_{name}"].values for name in ("parent", "lat", "lon"))
+    cells = [(latitude[parent == unit], longitude[parent == unit]) for unit in range(table.sizes["basin"])]
+    count = max(2, min(REGIONS, len(placed) // BASINS_PER_REGION))
+    folds = region_folds(table["lat"].values, table["lon"].values, separation_km(cells), count, seed=0)
+    return [(fold.train, fold.valid) for fold in folds] if all(fold.train.any() for fold in folds) else []
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ NOTES = {
     "regroup": [
         "Models know the storage of neighbourhoods and never that of a basin; in the test years storage enters only as"
         " the neighbourhood's mean. This validates downscaling at about 3 degrees, not at half a degree.",
+        "How much of a contrast to believe, by season, fast and slow part, is learned for the global net alone. The"
+        " contrasts of ridge and of the LSTM are believed whole, so what the global net gains over them is the net and"
+        " that weighing together.",
     ],
 }
 
@@ -101,12 +104,14 @@ def mascon_section(url: str) -> Section:
 
 def facts(config: GraceConfig, ready: Prepared, stores: Mapping[str, str]) -> dict[str, Any]:
     """Provenance of the page and of metrics.json. stores: stage -> store."""
+    drought = "{} to the last month with predictors and Drought Monitor, whatever the last test month is"
     return provenance(
         data={"storage": f"{config.twsa} {config.twsa_variable}", "predictors": ", ".join(config.predictor_family)},
         split={
             "training": f"{config.train_first} to {config.train_last}",
             "test": f"{config.test_first} to {config.test_last}",
-        },
+        }
+        | ({"drought": drought.format(config.test_first)} if "drought" in config.experiments else {}),
         sample_size={
             "basins": len(ready.data.names),
             "basins with a place": len(ready.placed),

@@ -9,6 +9,7 @@ import xarray as xr
 from sciml.core.errors import InputError
 from sciml.data.months import MEAN_MONTH_S, MONTH, Timeline
 from sciml.data.readers import basins, grace_months
+from sciml.data.readers.common import note
 from sciml.data.splits import Period
 from sciml.grace.baselines import FEWEST_MONTHS
 
@@ -25,10 +26,6 @@ class BasinSource:
     real_months: str
     mask: str
 
-    def read(self) -> xr.Dataset:
-        """The table, read once in each process; basins without storage are left out."""
-        return _read(self)
-
 
 @functools.lru_cache(maxsize=2)
 def _read(source: BasinSource) -> xr.Dataset:
@@ -40,18 +37,19 @@ def _read(source: BasinSource) -> xr.Dataset:
         mask=source.mask or None,
         real_months=real,
     )
-    stored = np.isfinite(table["twsa"].values).any(axis=1)
-    if not stored.any():
+    if not np.isfinite(table["twsa"].values).any():
         raise InputError(f"{source.file}: variable '{source.storage}': no basin holds storage in a real GRACE month")
-    return table.isel(basin=np.flatnonzero(stored)) if "cell_parent" not in table else _keep(table, stored)
+    return table
 
 
-def _keep(table: xr.Dataset, stored: np.ndarray) -> xr.Dataset:
-    """Basins that hold storage, with their cells."""
-    number = np.cumsum(stored) - 1
-    parent = table["cell_parent"].values
-    kept = table.isel(basin=np.flatnonzero(stored), cell=np.flatnonzero(stored[parent]))
-    return kept.assign(cell_parent=("cell", number[parent[stored[parent]]]))
+def _keep(table: xr.Dataset, kept: np.ndarray) -> xr.Dataset:
+    """Some of the basins, (basin,) bool, with their cells. A copy: its notes are its own."""
+    out = table.isel(basin=np.flatnonzero(kept)).copy()
+    if "cell_parent" not in table:
+        return out
+    number, parent = np.cumsum(kept) - 1, table["cell_parent"].values
+    out = out.isel(cell=np.flatnonzero(kept[parent]))
+    return out.assign(cell_parent=("cell", number[parent[kept[parent]]])).copy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,35 +86,59 @@ class BasinArrays:
         return Timeline(start, end, self.months, observed, np.where(observed, np.arange(len(start)), -1))
 
 
-def arrays(source: BasinSource, train: Period, test: Period) -> BasinArrays:
-    """The table for a split. Basins need storage in at least 24 training months and predictors in all of them."""
-    table = source.read()
-    months = table["time"].values.astype(MONTH)
+def read(source: BasinSource, train: Period, test: Period) -> tuple[xr.Dataset, BasinArrays]:
+    """The table and its arrays for a split; the file is read once in each process.
+
+    Basins without storage are left out, and those with storage, or with a flux by any family, in fewer than 24 training
+    months: the table's notes name them. Raises InputError where none is left, or no real GRACE month in a period.
+    """
+    table = _read(source)
+    table = _keep(table, np.isfinite(table["twsa"].values).any(axis=1))
+    table = _enough(table, _seen(table, train, test, source)[0], source)
+    trained, tested = _seen(table, train, test, source)
     fluxes = np.stack([table[name].values for name in FLUXES], axis=-1)  # (family, basin, month, flux)
-    predictors = (np.moveaxis(fluxes, 0, 2) * MEAN_MONTH_S).astype(np.float32)
     storage = table["twsa"].values
-    known = np.isfinite(storage).any(axis=0)
-    trained, tested = known & train.contains(months), known & test.contains(months)
-    if not trained.any() or not tested.any():
-        empty = "training" if not trained.any() else "test"
-        raise InputError(f"{source.file}: no real GRACE month in the {empty} period; check --{empty[:5].strip()}-first")
-    enough = np.isfinite(storage[:, trained]).sum(axis=1) >= FEWEST_MONTHS
-    if not enough.all():
-        poor = table["basin"].values[np.flatnonzero(~enough)[0]]
-        raise InputError(
-            f"{source.file}: variable '{source.storage}', basin {poor}: found fewer than {FEWEST_MONTHS} real GRACE"
-            " months in the training period; leave the basin out or lengthen the period"
-        )
     uncertainty = (
         table["twsa_uncertainty"].values if "twsa_uncertainty" in table else np.full(storage.shape, 20.0, np.float32)
     )
     baseline = np.nanmean(storage[:, trained], axis=1, keepdims=True)
-    return BasinArrays(
+    return table, BasinArrays(
         names=table["basin"].values.astype(str),
-        months=months,
-        predictors=predictors,
+        months=table["time"].values.astype(MONTH),
+        predictors=(np.moveaxis(fluxes, 0, 2) * MEAN_MONTH_S).astype(np.float32),
         storage=(storage - baseline).astype(np.float32),
         uncertainty=uncertainty,
         train=trained,
         test=tested,
     )
+
+
+def _seen(table: xr.Dataset, train: Period, test: Period, source: BasinSource) -> tuple[np.ndarray, np.ndarray]:
+    """Real GRACE months of either period with storage at any basin: (month,) bool each."""
+    months, known = table["time"].values.astype(MONTH), np.isfinite(table["twsa"].values).any(axis=0)
+    trained, tested = known & train.contains(months), known & test.contains(months)
+    if not trained.any() or not tested.any():
+        empty = "training" if not trained.any() else "test"
+        raise InputError(f"{source.file}: no real GRACE month in the {empty} period; check --{empty[:5].strip()}-first")
+    return trained, tested
+
+
+def _enough(table: xr.Dataset, trained: np.ndarray, source: BasinSource) -> xr.Dataset:
+    """Basins that can be trained on. trained: (month,) bool."""
+    known = {name: np.isfinite(table[name].values).any(axis=0) for name in FLUXES}
+    known = {f"storage in '{source.storage}'": np.isfinite(table["twsa"].values)} | known
+    few = {name: there[:, trained].sum(axis=1) < FEWEST_MONTHS for name, there in known.items()}
+    poor = np.any(list(few.values()), axis=0)
+    if poor.all():
+        raise InputError(
+            f"{source.file}: none of {len(poor)} basins with storage has {FEWEST_MONTHS} real GRACE months in the"
+            f" training period with '{source.storage}', P, ET and R; lengthen the period or choose other families"
+        )
+    kept = _keep(table, ~poor)
+    for name, basins_without in few.items():
+        names = table["basin"].values[basins_without]
+        if len(names):
+            shown = ", ".join(map(str, names[:8])) + (" ..." if len(names) > 8 else "")
+            why = f"{name} is known in fewer than {FEWEST_MONTHS} training months"
+            note(kept, f"{source.file}: {len(names)} basins are left out, {why}: {shown}")
+    return kept

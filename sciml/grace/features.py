@@ -31,13 +31,15 @@ def fill_families(predictors: NDArray[np.floating], reference: NDArray[np.bool_]
 
     predictors: (unit, month, family, variable), NaN where missing; reference: (month,) bool. A variable that a family
     lacks at some unit in all reference months becomes the mean of the other families at every unit: one net for all
-    units must not meet a product at a few of them only. Other gaps take the others' mean anomaly on the family's own
-    climatology. Months of which a family has no variable at all stay NaN: its record has not begun, or has ended.
+    units must not meet a product at a few of them only. A unit that every family lacks says nothing of the families
+    and stays NaN. Other gaps take the others' mean anomaly on the family's own climatology. Months of which a family
+    has no variable at all stay NaN: its record has not begun, or has ended.
     """
     raw = np.asarray(predictors, np.float64)
     present = np.isfinite(raw).any(axis=3, keepdims=True)
     absent = ~np.isfinite(raw[:, reference]).any(axis=1)  # (unit, family, variable)
-    values = np.where(absent.any(axis=0), np.nan, raw)
+    elsewhere = absent & ~absent.all(axis=1, keepdims=True)
+    values = np.where(elsewhere.any(axis=0), np.nan, raw)
     own = _mean(values, reference[None, :, None, None], axis=1)
     others = _mean(own, True, axis=1)[:, None]
     level = np.where(np.isfinite(own), own, others)[:, None]

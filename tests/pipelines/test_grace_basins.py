@@ -45,12 +45,6 @@ def write_table(folder: Path, basins: int = 12) -> list[str]:
     holes[1, ::2] = np.nan  # six calendar months were never observed
     holes[2, MONTHS >= np.datetime64("2014-01")] = np.nan  # not one test month
     variables["TWS_HOLES"] = (("basin", "time"), holes, {"units": "mm"})
-    short = np.where(MONTHS < np.datetime64("2013-06"), np.nan, observed[3])
-    variables["TWS_SHORT"] = (
-        ("basin", "time"),
-        np.where(np.arange(basins)[:, None] == 3, short, observed),
-        {"units": "mm"},
-    )
     variables["TWS_uncertainty_X"] = (("basin", "time"), np.full(rain.shape, 8, "f4"), {"units": "mm"})
     xr.Dataset(variables, {"basin": names, "time": MONTHS.astype("datetime64[ns]")}).to_netcdf(folder / "basins.nc")
     lat, lon = np.arange(-89.75, 90, 0.5), np.arange(-179.75, 180, 0.5)
@@ -164,13 +158,9 @@ def test_a_planted_water_budget_is_learned(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (["--twsa-variable", "TWS_Y"], "storage variable 'TWS_Y' missing; found TWS_HOLES, TWS_SHORT, TWS_X"),
+        (["--twsa-variable", "TWS_Y"], "storage variable 'TWS_Y' missing; found TWS_HOLES, TWS_X"),
         (["--predictor-family", "ERA6"], "predictor family 'ERA6' unknown; found ERA5_Land, MERRA2"),
         (["--real-months", "/nowhere.csv"], "/nowhere.csv"),
-        (
-            ["--twsa-variable", "TWS_SHORT"],
-            "basin BASIN 3: found fewer than 24 real GRACE months in the training period",
-        ),
         (["--groups", "40"], "11 basins with storage have a place, expected more than the 40 --groups"),
     ],
 )

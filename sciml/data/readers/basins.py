@@ -43,8 +43,9 @@ def read(
     the table has it; `pr`, `evspsbl`, `mrro` (family, basin, time) [kg m-2 s-1], NaN where the table has none;
     `observed` (time) bool where real_months is given; `climate` (basin) str where the table has it; with a mask
     `lat`, `lon`, `area_km2`, `n_cells` (basin; NaN, NaN, NaN, 0 without a place) and `cell_parent`, `cell_lat`,
-    `cell_lon`, `cell_area_km2` (cell). `time` is the month's first day. Attribute `notes` names what is missing.
-    Raises InputError naming what was found and expected.
+    `cell_lon`, `cell_area_km2` (cell), attribute `resolution_degrees`. `time` is the month's first day. Attribute
+    `notes` names what is missing. Raises InputError naming what was found and expected, also for a basin listed twice
+    and for real months without storage inside its span.
     """
     ds = open_netcdf(file)
     require(ds, ("basin", "time"), file=file, layout=LAYOUT)
@@ -55,7 +56,7 @@ def read(
         )
     with reading(file):
         month = _months(ds, file)
-        names = ds["basin"].values.astype(str)
+        names = _names(ds, file)
         out = xr.Dataset(coords={"basin": names, "time": month.astype(SECOND)})
         _add_storage(out, ds, storage, file)
         _add_fluxes(out, ds, families, month, file)
@@ -63,6 +64,7 @@ def read(
             out["climate"] = ("basin", ds["climate"].values.astype(str))
     if real_months is not None:
         observed = np.isin(month, real_months.month)
+        _agree(month, np.isfinite(out["twsa"].values).any(axis=0), observed, storage, file)
         out["observed"] = ("time", observed)
         for name in {"twsa", "twsa_uncertainty"} & set(out):
             out[name] = out[name].where(out["observed"])
@@ -73,6 +75,34 @@ def read(
         _add_places(out, mask)
     out.attrs["source"] = file
     return out
+
+
+def _names(ds: xr.Dataset, file: str) -> np.ndarray:
+    names = ds["basin"].values.astype(str)
+    found, count = np.unique(names, return_counts=True)
+    if (count > 1).any():
+        raise InputError(
+            f"{file}: axis 'basin': '{found[count > 1][0]}' is listed {count[count > 1][0]} times; expected each basin"
+            " once; rename or remove the others"
+        )
+    return names
+
+
+def _agree(month: np.ndarray, stored: np.ndarray, observed: np.ndarray, storage: str, file: str) -> None:
+    """Refuse a list of real months that is not of this storage. stored, observed: (time,) bool, storage at any basin
+    and months of the list."""
+    span = month[stored][[0, -1]]
+    inside = observed & (month >= span[0]) & (month <= span[1])
+    wrong = month[inside & ~stored]
+    said = f"{file}: variable '{storage}', {span[0]} to {span[1]}"
+    if not inside.any():
+        raise InputError(f"{said}: no real GRACE month of the list lies there; check --real-months")
+    if len(wrong):
+        shown = ", ".join(map(str, wrong[:3])) + (" ..." if len(wrong) > 3 else "")
+        raise InputError(
+            f"{said}: no basin holds storage in {len(wrong)} months that the list calls real GRACE months: {shown};"
+            " expected a list of this storage's own months; check --real-months"
+        )
 
 
 def _months(ds: xr.Dataset, file: str) -> np.ndarray:
@@ -189,7 +219,8 @@ def _add_places(out: xr.Dataset, mask: str) -> None:
     if not len(rows):
         raise InputError(f"{mask}: no cell belongs to a basin of the table; expected basin names as in the table")
     lat, lon = basin["lat"].values[rows], basin["lon"].values[columns]
-    area = cell_area_km2(lat, resolution_degrees(basin["lat"].values, file=mask, name="lat"))
+    size = resolution_degrees(basin["lat"].values, file=mask, name="lat")
+    area = cell_area_km2(lat, size)
     parent = parent_map[rows, columns]
     n = out.sizes["basin"]
     count = np.bincount(parent, minlength=n)
@@ -203,5 +234,6 @@ def _add_places(out: xr.Dataset, mask: str) -> None:
     out["n_cells"] = ("basin", count)
     for name, values in (("parent", parent), ("lat", lat), ("lon", lon), ("area_km2", area)):
         out[f"cell_{name}"] = ("cell", values)
+    out.attrs["resolution_degrees"] = size
     if not placed.all():
         note(out, f"{mask}: {int((~placed).sum())} of {n} basins have no cell in the mask")

@@ -90,6 +90,27 @@ def test_storage_is_masked_to_the_months_that_grace_saw(tmp_path):
     assert np.isfinite(ds["pr"].values).all()
 
 
+def listed(*first):
+    start = np.array(first, dtype="datetime64[M]")
+    return months.records(start.astype("datetime64[s]"), (start + 1).astype("datetime64[s]"), file="")
+
+
+def test_real_months_that_are_not_of_this_storage_are_refused(tmp_path):
+    def edit(ds):
+        storage = ds["TWS_GRACE_JPL_mascons"].copy()
+        storage[:, [4, 5]] = np.nan  # 2002-05 and 2002-06 were not seen
+        return ds.assign(TWS_GRACE_JPL_mascons=storage)
+
+    table(tmp_path / "b.nc", edit=edit)
+    with pytest.raises(InputError, match=r"no basin holds storage in 2 months that the list.*: 2002-05, 2002-06;"):
+        read(tmp_path / "b.nc", real_months=listed("2002-04", "2002-05", "2002-06", "2002-07"))
+    with pytest.raises(InputError, match="2002-01 to 2005-12: no real GRACE month of the list lies there"):
+        read(tmp_path / "b.nc", real_months=listed("2018-06", "2018-07"))
+    # a list may begin before and end after the storage
+    ds = read(tmp_path / "b.nc", real_months=listed("2001-12", "2002-04", "2018-06"))
+    assert ds["observed"].values.sum() == 1
+
+
 @pytest.mark.parametrize("descending", [False, True])
 def test_places_are_matched_by_name_across_the_date_line(tmp_path, descending):
     table(tmp_path / "b.nc")
@@ -149,6 +170,7 @@ def shrink(ds, name, factor):
         (lambda ds: shrink(ds, "TWS_GRACE_JPL_mascons", 0.1), {}, "'TWS_GRACE_JPL_mascons'.*cm taken for mm"),
         (lambda ds: shrink(ds, "P_ERA5_Land", 0.001), {}, "'P_ERA5_Land'.*looks 1000 x too small"),
         (lambda ds: ds.isel(time=[0, 1, 3, 4]), {}, "axis 'time': 2002-04 follows 2002-02"),
+        (lambda ds: ds.assign_coords(basin=["RIO A", "RIO B", "RIO A"]), {}, "'basin': 'RIO A' is listed 2 times"),
         (lambda ds: ds.rename(basin="catchment"), {}, "variable 'basin' missing; a table of basin means"),
     ],
 )
