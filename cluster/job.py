@@ -94,6 +94,22 @@ class Defect(ScimlError):
 
 
 @contextlib.contextmanager
+def _defects_said(planned: Plan) -> Iterator[None]:
+    """Say an unforeseen error of a plan in one line: there is no run directory to keep its traceback."""
+    try:
+        yield
+    except ScimlError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reached = f"after stage {planned.rows[-1].name}" if planned.rows else "before the first stage"
+        raise Defect(
+            f"unforeseen {type(error).__name__} in the plan {reached}: {_one_line(error)}"
+            f" ({place.filename}:{place.lineno}); this is a defect, please report it"
+        ) from error
+
+
+@contextlib.contextmanager
 def _defects_kept(run: Run) -> Iterator[None]:
     """Put the traceback of an unforeseen error into RUN/error.log and say in one line where the job was."""
     url = join(run.url, "error.log")
@@ -106,9 +122,13 @@ def _defects_kept(run: Run) -> Iterator[None]:
         run.write("error.log", traceback.format_exc().encode())
         reached = f"in or after stage {run.reached}" if run.reached else "before the first stage"
         raise Defect(
-            f"unforeseen {type(error).__name__} {reached}: {error}; this is a defect, please report it with {url};"
-            " what is finished is kept, the same command goes on from there"
+            f"unforeseen {type(error).__name__} {reached}: {_one_line(error)}; this is a defect, please report it with"
+            f" {url}; what is finished is kept, the same command goes on from there"
         ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def run_job(
@@ -128,7 +148,8 @@ def run_job(
         config = config_class.parse(argv)
         if config.dry_run:
             planned = Plan(config)
-            plan(config, planned)
+            with _defects_said(planned):
+                plan(config, planned)
             print(planned.text())
             return 0
         with (

@@ -29,6 +29,8 @@ def job(config: JobConfig, engine: Engine) -> str:
 
 def plan(config: JobConfig, planned: Plan) -> None:
     planned.stage(stage(config.calls, count=config.mascons))
+    if config.defect:
+        raise KeyError("nobody foresaw this")
 
 
 def main(argv: list[str] | None = None) -> int:

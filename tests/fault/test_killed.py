@@ -85,6 +85,14 @@ def test_an_unforeseen_error_is_a_line_and_its_traceback_a_file(
     assert set(calls(tmp_path / "calls").values()) == {1}
 
 
+def test_an_unforeseen_error_of_a_dry_run_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--run-dir", str(tmp_path / "run"), "--calls", str(tmp_path / "calls"), "--dry-run"]
+    assert job.main([*command, "--defect"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "unforeseen KeyError in the plan after stage squares: 'nobody foresaw this'" in line
+    assert "fault/job.py" in line and not (tmp_path / "run").exists()
+
+
 def test_a_killed_driver_goes_on_training_where_it_was(tmp_path: Path) -> None:
     """Through Ray Train; the checkpoints, of our own, make the bits those of a training that nobody killed."""
     run, calls_folder = tmp_path / "run", tmp_path / "calls"
