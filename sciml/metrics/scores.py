@@ -28,11 +28,6 @@ def rmse(s: Statistics) -> np.ndarray:
     return np.sqrt(_ratio(s.square_error, s.n))
 
 
-def mae(s: Statistics) -> np.ndarray:
-    """Mean absolute error, in the units of the data."""
-    return _ratio(s.absolute_error, s.n)
-
-
 def bias(s: Statistics) -> np.ndarray:
     """Mean of predicted minus mean of observed, in the units of the data."""
     return np.where(s.n > 0, s.predicted_mean - s.observed_mean, np.nan)

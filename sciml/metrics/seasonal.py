@@ -77,10 +77,6 @@ class Cycle:
     amplitude: np.ndarray
     phase_days: np.ndarray
 
-    @property
-    def phase_months(self) -> np.ndarray:
-        return self.phase_days * 12 / DAYS_PER_YEAR
-
 
 def cycle(values: np.ndarray, time: np.ndarray, mask: np.ndarray | None = None, *, fewest_records: int = 12) -> Cycle:
     """Least-squares fit of offset, line, annual and semi-annual wave at the true record times.

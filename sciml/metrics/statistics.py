@@ -18,7 +18,7 @@ class Statistics:
     float64.
 
     n: records; means of observed and predicted; their sums of squared deviations and the co-moment about those means;
-    sums of squared and absolute error, of CRPS, of hits of the central 90 % interval (NaN for a single member), and of
+    sums of squared error, of CRPS, of hits of the central 90 % interval (NaN for a single member), and of
     squared observation uncertainty (NaN where none was given). Moments are about the mean, not about zero, and merge by
     Chan, Golub & LeVeque (1979), so that a large offset (kelvin) costs no digits.
     """
@@ -30,7 +30,6 @@ class Statistics:
     predicted_square: np.ndarray
     product: np.ndarray
     square_error: np.ndarray
-    absolute_error: np.ndarray
     crps: np.ndarray
     hits: np.ndarray
     square_uncertainty: np.ndarray
@@ -66,7 +65,6 @@ class Statistics:
             predicted_square=np.maximum(total(self.predicted_square + self.n * p**2) - n * shift_p**2, 0.0),
             product=total(self.product + self.n * o * p) - n * shift_o * shift_p,
             square_error=total(self.square_error),
-            absolute_error=total(self.absolute_error),
             crps=total(self.crps),
             hits=total(self.hits),
             square_uncertainty=total(self.square_uncertainty),
@@ -130,7 +128,6 @@ def statistics(
         predicted_square=_sum(from_predicted**2, keep),
         product=_sum(from_observed * from_predicted, keep),
         square_error=_sum((predicted - observed) ** 2, keep),
-        absolute_error=_sum(np.abs(predicted - observed), keep),
         crps=_sum(crps(observed, members), keep),
         hits=_sum(hit, keep),
         square_uncertainty=square_uncertainty,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sciml.core.errors import ConfigError, InputError
 from sciml.core.urls import read_bytes, write_bytes
@@ -54,13 +54,6 @@ def require_same_tensors(stored: Mapping[str, Tensor], current: Mapping[str, Ten
                 f"checkpoint: {what} '{name}' is {_shape(found)}, this run has {_shape(expected)}; "
                 "use the same configuration or another run directory"
             )
-
-
-def load_model(model: nn.Module, state: Mapping[str, Any]) -> nn.Module:
-    """Put a checkpoint's parameters into `model` (same shapes, else ConfigError) and return it in evaluation mode."""
-    require_same_tensors(state["model"], model.state_dict(), "parameter")
-    model.load_state_dict(state["model"])
-    return model.eval()
 
 
 def _shape(tensor: Tensor | None) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sciml.core.errors import ConfigError, InputError
-from sciml.nn.checkpoint import load_checkpoint, load_model, save_checkpoint
+from sciml.nn.checkpoint import load_checkpoint, save_checkpoint
 from sciml.nn.training import Samples, TensorSamples, TrainingConfig, evaluate, fit, learning_rate_at, seeded
 
 CONFIG = TrainingConfig(epochs=6, batch_size=16, learning_rate=1e-2, weight_decay=1e-3, clip_norm=1.0)
@@ -125,12 +125,7 @@ def test_checkpoint_round_trip_and_damage(tmp_path) -> None:
     stored = load_checkpoint(url)
     assert stored.keys() == state.keys()
     assert stored["epoch"] == 6 and torch.equal(stored["scaling"]["mean"], SCALING["mean"])
-    x = samples().inputs[0]
-    model = net().eval()
-    model.load_state_dict(state["model"])
-    assert torch.equal(load_model(Net(), stored)(x), model(x))
-    with pytest.raises(ConfigError, match="body"):
-        load_model(Net(3), stored)
+    assert all(torch.equal(stored["model"][name], value) for name, value in state["model"].items())
 
     data = (tmp_path / "a" / "checkpoint.pt").read_bytes()
     for name, content in {"cut": data[: len(data) // 2], "text": b"hello", "empty": b""}.items():
