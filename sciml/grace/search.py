@@ -7,6 +7,7 @@ CRPS is that of a normal distribution. No month outside the training period is r
 import difflib
 import itertools
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
@@ -55,22 +56,47 @@ def defaults(model: str, names: Sequence[str], members: int, lags: int) -> dict[
 def checked_space(model: str, space: Mapping[str, Sequence[Any]], default: Settings) -> dict[str, Sequence[Any]]:
     """The space with subsets of the predictors spelled out and the default among the choices.
 
-    Raises ConfigError where it is empty or not the model's.
+    Raises ConfigError where it is empty or not the model's, and for values that the setting cannot take.
     """
     if not space:
         raise ConfigError(f"search space of {model}: empty; expected some of {', '.join(default)}")
     for setting in space:
-        require_known(f"search space of {model}", setting, default)
-    found = {}
-    for setting, drawn in space.items():
-        match list(drawn):
-            case ["subsets", int(left_out)]:
-                found[setting] = ("choice", subsets(names_of(default), left_out))
-            case ["choice", [*values]]:
-                found[setting] = ("choice", values if default[setting] in values else [default[setting], *values])
-            case other:
-                found[setting] = tuple(other)
-    return found
+        require_known(f"search space of {model}", str(setting), default)
+    return {
+        setting: _checked(f"search space of {model}: {setting}", drawn, default[setting], setting == "features")
+        for setting, drawn in space.items()
+    }
+
+
+def _checked(place: str, drawn: Any, default: Any, features: bool) -> tuple[Any, ...]:
+    """How one setting is drawn; values must be of the default's kind."""
+    kinds = (int, float) if isinstance(default, float) else (type(default),)
+
+    def fits(*values: Any) -> bool:
+        known = (isinstance(v, kinds) and not isinstance(v, bool) for v in values)
+        return all(known) and (features or all(map(math.isfinite, values)))
+
+    match drawn:
+        case ["subsets", int(left_out)] if features and left_out >= 0:
+            return ("choice", subsets(default.split(","), left_out))
+        case ["choice", [_, *_] as values] if fits(*values):
+            for name in {name for value in values for name in value.split(",")} if features and default else ():
+                require_known(place, name, default.split(","))
+            return ("choice", list(values) if default in values else [default, *values])
+        case ["uniform" | "loguniform" as kind, low, high] if isinstance(default, float) and fits(low, high):
+            if low < high and (kind == "uniform" or low > 0):
+                return (kind, low, high)
+        case ["integer", int(low), int(high)] if not features and fits(low, high) and low < high:
+            return ("integer", low, high)
+    raise ConfigError(f"{place} is drawn by {drawn!r}; expected {_expected(default, features)}")
+
+
+def _expected(default: Any, features: bool) -> str:
+    if features:
+        return "[subsets, 0 or more] or [choice, [names joined by commas, ...]]"
+    if isinstance(default, float):
+        return "[choice, [numbers]], [uniform, low, high] or [loguniform, low, high], 0 < low; write 1.0e-3 for 1e-3"
+    return "[choice, [whole numbers]] or [integer, low, high]"
 
 
 def subsets(names: Sequence[str], left_out: int) -> list[str]:
@@ -133,9 +159,8 @@ class BasinJudge:
     setup: Setup
 
     def blocks(self, settings: Settings) -> Iterator[np.ndarray]:
-        data = self.setup.prepare().data
+        data, part = self.setup.prepare().data, self._part()
         chosen = [FLUXES.index(name) for name in names_of(settings)]
-        part = slice(0, None, -(-len(data.names) // MOST_UNITS))
         predictors = data.family_mean[part][..., chosen]
         table = lag_sequences(predictors, predictors, data.windows, data.months, int(settings["lags"]))
         units = list(data.names[part])
@@ -144,10 +169,13 @@ class BasinJudge:
 
     def climatology(self) -> np.ndarray:
         data = self.setup.prepare().data
-        return _climatology(data.storage.astype(float), data.months, self._folds())
+        return _climatology(data.storage[self._part()].astype(float), data.months, self._folds())
 
     def other_blocks(self) -> "BasinJudge":
         return BasinJudge(replace(self.setup, folds=self.setup.folds + 1, seed=self.setup.seed + 1))
+
+    def _part(self) -> slice:
+        return evenly(len(self.setup.prepare().data.names))
 
     def _folds(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         ready = self.setup.prepare()
@@ -162,8 +190,7 @@ class LocalJudge:
     problem: Problem
 
     def blocks(self, settings: Settings) -> Iterator[np.ndarray]:
-        problem = replace(self.problem, names=names_of(settings))
-        part = slice(0, None, -(-problem.layout.mascons // MOST_UNITS))
+        problem, part = replace(self.problem, names=names_of(settings)), evenly(self.problem.layout.mascons)
         monthly, recorded = problem.predictors(problem.coarse_url, mascon=part)
         table = lag_sequences(monthly, recorded, problem.windows, problem.months, int(settings["lags"]))
         observed, uncertainty = problem.anomaly(part), problem.series(problem.uncertainty, part)
@@ -171,7 +198,8 @@ class LocalJudge:
         yield from _local_blocks(table, observed, uncertainty, problem.year_folds(), units, problem.seed, settings)
 
     def climatology(self) -> np.ndarray:
-        return _climatology(self.problem.anomaly(), self.problem.windows.month, self.problem.year_folds())
+        observed = self.problem.anomaly(evenly(self.problem.layout.mascons))
+        return _climatology(observed, self.problem.windows.month, self.problem.year_folds())
 
     def other_blocks(self) -> "LocalJudge":
         return LocalJudge(_other_blocks(self.problem))
@@ -194,10 +222,15 @@ class GlobalJudge:
             yield judged(apart, observed, done)
 
     def climatology(self) -> np.ndarray:
-        return LocalJudge(self.problem).climatology()
+        return _climatology(self.problem.anomaly(), self.problem.windows.month, self.problem.year_folds())
 
     def other_blocks(self) -> "GlobalJudge":
         return GlobalJudge(_other_blocks(self.problem))
+
+
+def evenly(units: int) -> slice:
+    """MOST_UNITS units or fewer, spread evenly: what a local network and its baseline are judged on."""
+    return slice(0, None, -(-units // MOST_UNITS))
 
 
 def _other_blocks(problem: Problem) -> Problem:

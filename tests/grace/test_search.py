@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -67,11 +68,51 @@ def test_every_space_holds_the_default_and_every_end_is_accepted(model: str) -> 
     [
         ({}, "search space of lstm: empty; expected some of features, lags"),
         ({"hiden_size": ("choice", [4])}, "search space of lstm: no 'hiden_size'; did you mean 'hidden_size'"),
+        ({8: ("choice", [4])}, "search space of lstm: no '8'"),
+        ({"hidden_size": 8}, "lstm: hidden_size is drawn by 8; expected .choice, .whole numbers"),
+        ({"hidden_size": None}, "hidden_size is drawn by None"),
+        ({"hidden_size": "choice"}, "hidden_size is drawn by 'choice'"),
+        ({"hidden_size": ["choice", 5]}, "hidden_size is drawn by .'choice', 5."),
+        ({"hidden_size": ["choice", [8, "many"]]}, "hidden_size is drawn by"),
+        ({"hidden_size": ["choice", []]}, "hidden_size is drawn by"),
+        ({"hidden_size": ["subsets", 1]}, "hidden_size is drawn by"),
+        ({"hidden_size": ["uniform", 4, 8]}, "hidden_size is drawn by"),
+        ({"hidden_size": ["integer", 8, 4]}, "hidden_size is drawn by"),
+        ({"lags": []}, "lags is drawn by"),
+        ({"learning_rate": ["uniform", "a", "b"]}, "learning_rate is drawn by .*; expected .choice, .numbers"),
+        ({"learning_rate": ["uniform", 0.1]}, "learning_rate is drawn by"),
+        ({"learning_rate": ["uniform", 0.1, float("inf")]}, "learning_rate is drawn by"),
+        ({"learning_rate": ["loguniform", 0, 0.1]}, "learning_rate is drawn by"),
+        ({"features": ["subsets", -1]}, "features is drawn by"),
+        ({"features": ["choice", [4]]}, "features is drawn by"),
+        ({"features": ["choice", ["pr,tass"]]}, "lstm: features: no 'tass'; did you mean 'tas'"),
     ],
 )
 def test_a_space_that_is_not_the_models_is_refused(space: dict[str, Any], line: str) -> None:
-    with pytest.raises(ConfigError, match=line):
+    with pytest.raises(ConfigError, match=line) as caught:
         search.checked_space("lstm", space, default("lstm"))
+    assert "\n" not in str(caught.value)
+
+
+def test_local_networks_and_their_baseline_are_judged_on_the_same_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Climatology of the judged units, and of them alone, whatever the others hold; a shared network has them all."""
+    months = np.arange(np.datetime64("2003-01"), np.datetime64("2011-01"))
+    storage = np.random.default_rng(0).normal(size=(7, len(months)))
+    half = np.arange(len(months)) < len(months) // 2
+    folds = [(half, ~half), (~half, half)]
+    monkeypatch.setattr(search, "MOST_UNITS", 3)
+    problem: Any = SimpleNamespace(
+        layout=SimpleNamespace(mascons=7),
+        windows=SimpleNamespace(month=months),
+        anomaly=lambda part=slice(None): storage[part],
+        year_folds=lambda: iter(folds),
+    )
+    data = SimpleNamespace(names=list("abcdefg"), storage=storage, months=months, train=np.ones(len(months), bool))
+    setup: Any = SimpleNamespace(prepare=lambda: SimpleNamespace(data=data, blocks=[~half, half]))
+    whole = search.GlobalJudge(problem).climatology()
+    assert whole.shape == storage.shape and np.isfinite(whole).all()
+    for judge in (search.LocalJudge(problem), search.BasinJudge(setup)):
+        np.testing.assert_allclose(judge.climatology(), whole[[0, 3, 6]])
 
 
 def test_a_result_comes_back_and_one_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_a_killed_search_keeps_its_trials_and_the_main_job_takes_the_best(tmp_pa
         (["--search", "--models", "ridge"], "the search space is empty: none for ridge"),
         (["--search", "--source", "wells", "--wells", "x.csv"], "--search: source wells has no search"),
         (["--search", "--search-space", "SPACE"], "search space of lstm: no 'epoch'; did you mean 'epochs'?"),
+        (["--search", "--search-space", "FLAT"], "search space of lstm: epochs is drawn by 8; expected [choice,"),
         (["--search-space", "SPACE"], "would not be read; expected --search"),
         (
             ["--source", "basins", "--experiment", "basins", "--twsa", "x.nc", "--predictors", "x.nc"],
@@ -63,7 +64,9 @@ def test_a_killed_search_keeps_its_trials_and_the_main_job_takes_the_best(tmp_pa
 )
 def test_a_mistake_is_a_line(options: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "space.yaml").write_text("lstm:\n  epoch: [choice, [5, 10]]\n")
-    words = [str(tmp_path / "space.yaml") if word == "SPACE" else word for word in options]
+    (tmp_path / "flat.yaml").write_text("lstm:\n  epochs: 8\n")
+    files = {"SPACE": str(tmp_path / "space.yaml"), "FLAT": str(tmp_path / "flat.yaml")}
+    words = [files.get(word, word) for word in options]
     small = SMALL[:-2] if "--models" in options else SMALL
     assert main([*small, *words, "--run-dir", str(tmp_path / "run"), "--executor", "serial"]) == 2
     (said,) = capsys.readouterr().err.strip().splitlines()
