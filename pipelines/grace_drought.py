@@ -20,9 +20,10 @@ from sciml.report.results import Finding
 def check(config: GraceConfig, basins: Setup) -> None:
     """Read what only this experiment needs, before hours are spent on the networks. Says what is left out."""
     ready = _setup(config, basins).prepare()
-    for note in _table(config.usdm, config.county_centers).attrs.get("notes", []):
+    observed = _observed(config, basins)
+    for note in (*_table(config.usdm, config.county_centers).attrs.get("notes", []), *observed.notes):
         print(note, flush=True)
-    drought_scores.check(ready, _observed(config, basins), basins.test.first)
+    drought_scores.check(ready, observed, basins.test.first)
 
 
 def stage(config: GraceConfig, engine: Engine | Plan, basins: Setup, members: StoreRef) -> StoreRef:

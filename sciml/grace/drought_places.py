@@ -20,6 +20,7 @@ from sciml.core.errors import InputError
 from sciml.core.grid import EARTH_RADIUS_KM, unit_vectors
 from sciml.data.readers import counties
 from sciml.grace.downscale import Cells
+from sciml.grace.flood_cases import holding
 
 MARGIN_KM = 600.0  # mascons so near a county take part in the interpolation
 POINTS = 5  # along each side of a cell
@@ -56,7 +57,7 @@ class Units:
 def places(mascons: xr.Dataset, table: xr.Dataset, centres_file: str) -> Places:
     """Cells, counties and basins of the contiguous United States.
 
-    mascons: from `ingest.read_mascons`; table: from `BasinSource.read`, with cells; centres_file: see
+    mascons: from `ingest.read_mascons`; table: from `basin_table.read`, with cells; centres_file: see
     `sciml.data.readers.counties`. Raises InputError where no mascon lies under the counties.
     """
     centres = _centres(centres_file)
@@ -74,20 +75,19 @@ def places(mascons: xr.Dataset, table: xr.Dataset, centres_file: str) -> Places:
         longitude[inside],
         mascons["cell_area_km2"].values[inside],
     )
-    number = {
-        (lat, lon): int(basin)
-        for lat, lon, basin in zip(
-            table["cell_lat"].values, table["cell_lon"].values, table["cell_parent"].values, strict=True
-        )
-    }
-    own_cell = [_cell_of(centres["latitude"]), _cell_of(centres["longitude"])]
+    parent_of = np.append(table["cell_parent"].values, -1)
+    of_table = table["cell_lat"].values, table["cell_lon"].values  # at the resolution of the mask
+
+    def basin_at(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+        return parent_of[holding(lat, lon, *of_table)]
+
     return Places(
         cells=cells,
         mascon=near,
         fips=centres["fips"].to_numpy(dtype=str),
         state=centres["state"].to_numpy(dtype=str),
-        county_basin=np.array([number.get(place, -1) for place in zip(*own_cell, strict=True)]),
-        cell_basin=np.array([number.get(place, -1) for place in zip(cells.latitude, cells.longitude, strict=True)]),
+        county_basin=basin_at(centres["latitude"].to_numpy(), centres["longitude"].to_numpy()),
+        cell_basin=basin_at(cells.latitude, cells.longitude),
         area=_areas(cells, tree),
     )
 
@@ -136,11 +136,6 @@ def _areas(cells: Cells, tree: cKDTree) -> csr_array:
     home = cKDTree(unit_vectors(cells.latitude, cells.longitude)).query(tree.data[bare])[1]
     rows, columns = np.concatenate([county[mine], bare]), np.concatenate([cell[mine], home])
     return csr_array((cells.area[columns] / POINTS**2, (rows, columns)), shape=(tree.n, len(cells.area)))
-
-
-def _cell_of(degrees: pd.Series) -> np.ndarray:
-    """Centre of the half-degree cell that holds a coordinate."""
-    return np.floor(degrees.to_numpy() * 2) / 2 + 0.25
 
 
 def _rows_to_one(weights: csr_array) -> csr_array:

@@ -28,8 +28,10 @@ NOTES = [
     "The correlation is that of ranks, negative where drought comes with low storage; closer to -1 is better. A state"
     f" or basin counts as in a class when at least {MOST_AREA:.0%} of its area is in that class or a worse one. Areas"
     " of counties come from their centres. Classes of storage are percentiles of a frozen reconstruction without GRACE"
-    " from 1980, or where the predictors suffice, to 2014, at 30, 20, 10, 5 and 2 %. All intervals"
-    " are 90 %, over whole years drawn again.",
+    " from 1980, or where the predictors suffice, to 2014 or the end of training where that is earlier, at 30, 20, 10,"
+    " 5 and 2 %. All intervals are 90 %, over whole years drawn again.",
+    "Scores begin with the first test month and run to the last month that has predictors and a Drought Monitor,"
+    " whatever last test month was asked for.",
 ]
 
 
@@ -52,7 +54,8 @@ def finding(setup: DroughtSetup, observed: Observed, store_url: str, seed: int) 
         drought_figures.series(observed, models, _shown(observed), ["cubic_conserved", best], first),
         drought_figures.reliability(observed, models, ["cubic_conserved", best], seen),
     ]
-    return Finding("drought", table, scores, [Section("Drought", [_verdict(scores, best, period), *NOTES], blocks)])
+    paragraphs = [_verdict(scores, best, period), *NOTES, *observed.notes]
+    return Finding("drought", table, scores, [Section("Drought", paragraphs, blocks)])
 
 
 def _verdict(scores: Mapping[str, Mapping[str, Any]], best: str, period: str) -> str:
@@ -63,7 +66,8 @@ def _verdict(scores: Mapping[str, Mapping[str, Any]], best: str, period: str) ->
     rates = [one[key] for one in (ours, theirs) for key in ("pod_D0", "far_D0")]
     events = "" if None in rates else (
         " When the Drought Monitor had most of a state or basin in drought (D0 or worse), storage said so {:.0%} of the"
-        " time, and {:.0%} of its own alarms were false; of interpolated GRACE {:.0%} and {:.0%}.".format(*rates)
+        " time, and gave a false alarm in {:.0%} of the months without; interpolated GRACE {:.0%} and"
+        " {:.0%}.".format(*rates)
     )  # fmt: skip
     return (
         f"Drought, {period}: storage follows the Drought Monitor in {ours['n']} states and basins with a mean rank"
@@ -111,12 +115,15 @@ def _event_table(scores: Mapping[str, Mapping[str, Any]], best: str) -> Table:
             ]
             counts = [str(one[f"{key}_{drought}"]) for key in ("hits", "misses", "false_alarms")]
             rows.append([Cell(f"{LABELS[name]}, {drought}"), *cells, *map(Cell, counts)])
-    header = ["hit rate", "false-alarm ratio", "false-alarm rate", "equitable threat score"]
+    header = ["hit rate", "false-alarm rate", "false-alarm ratio", "equitable threat score"]
     return Table(
         "Drought classes hit and missed, all states and basins pooled",
         ["", *header, "hits", "misses", "false alarms"],
         rows,
-        ["Counts are unit-months. 90 % intervals over years."],
+        [
+            "Counts are unit-months. The false-alarm rate is the share of months without the class that had an alarm,"
+            " the false-alarm ratio the share of alarms that were false. 90 % intervals over years.",
+        ],
     )
 
 

@@ -27,21 +27,25 @@ LEVEL = 0.9
 RESAMPLES = 1000
 PERCENTILES = (0.30, 0.20, 0.10, 0.05, 0.02)  # at and below which storage is in D0..D4 (Svoboda et al. 2002)
 MOST_AREA = 0.5  # a unit is in a class when this share of it is in that class or a worse one
-REFERENCE_LAST = np.datetime64("2014-12")
-EVENT_SCORES = {"pod": events.pod, "far": events.far, "pofd": events.pofd, "ets": events.ets}
+MOST_LACKING = 0.1  # of the Drought Monitor's months; a county that lacks more is unknown
+REFERENCE_LAST = np.datetime64("2014-12")  # or the last training month, where that is earlier
+# `far` is the false-alarm rate here as in the flood experiment, the share of months without drought that had an alarm
+EVENT_SCORES = {"pod": events.pod, "far": events.pofd, "false_alarm_ratio": events.far, "ets": events.ets}
 
 
 @dataclass(frozen=True, eq=False)
 class Observed:
     """The Drought Monitor by unit. months: (month,), those of the models; area: (class, unit, month) share in exactly
     that class, NaN in months without a map; county_area: (class, county, month), the same by county, NaN for a
-    county that the Monitor does not have; seen: (month,) bool, months with maps of every county."""
+    county that the Monitor does not have; seen: (month,) bool, months with maps of every county; notes: what was left
+    out."""
 
     units: Units
     months: np.ndarray
     area: np.ndarray
     county_area: np.ndarray
     seen: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @property
     def dsci(self) -> np.ndarray:
@@ -63,19 +67,37 @@ class Modelled:
 
 
 def observe(ready: Ready, table: xr.Dataset, basin_names: np.ndarray) -> Observed:
-    """Units and what the Drought Monitor saw there. table: from `usdm.at_centres`; basin_names: (basin,)."""
+    """Units and what the Drought Monitor saw there. table: from `usdm.at_centres`; basin_names: (basin,).
+
+    A county that lacks more than a tenth of the Monitor's months is unknown, and named in the notes: a month counts
+    only where every known county has a map.
+    """
     row = {code: number for number, code in enumerate(table["fips"].values)}
     number = np.array([row.get(code, row.get(RENAMED.get(code, ""), -1)) for code in ready.places.fips])
-    if (number < 0).all():
-        raise InputError("drought: the Drought Monitor's table holds no county of the contiguous United States")
-    found = units(ready.places, basin_names, number >= 0)
     by_county = monthly(table["area_fraction"].values[:, np.maximum(number, 0)], table["week"].values, ready.months)
-    known = number >= 0
-    seen = np.isfinite(by_county[:, known]).all(axis=(0, 1))
+    by_county[:, number < 0] = np.nan
+    mapped = np.isfinite(by_county).all(axis=0)
+    lacking = 1 - mapped.sum(axis=1) / max(int(mapped.any(axis=0).sum()), 1)
+    known = (number >= 0) & ((lacking <= MOST_LACKING) | ~mapped.any())
+    if not known.any():
+        raise InputError(
+            "drought: the Drought Monitor's table holds no county of the contiguous United States in"
+            f" {1 - MOST_LACKING:.0%} of its months; check --usdm"
+        )
     by_county[:, ~known] = np.nan
+    found = units(ready.places, basin_names, known)
+    seen = mapped[known].all(axis=0)
     filled = np.where(seen & known[:, None], by_county, 0.0)
     area = np.stack([found.counties @ one for one in filled])
-    return Observed(found, ready.months, np.where(seen, area, np.nan), by_county, seen)
+    broken = ready.places.fips[(number >= 0) & ~known]
+    notes = []
+    if len(broken):
+        shown = ", ".join(broken[:8]) + (" ..." if len(broken) > 8 else "")
+        notes = [
+            f"{len(broken)} counties lack more than {MOST_LACKING:.0%} of the Drought Monitor's months and count as"
+            f" unknown: {shown}."
+        ]
+    return Observed(found, ready.months, np.where(seen, area, np.nan), by_county, seen, tuple(notes))
 
 
 def check(ready: Ready, found: Observed, first: str) -> None:
@@ -92,9 +114,9 @@ def modelled(ready: Ready, found: Units, store_url: str) -> dict[str, Modelled]:
     """Anomalies and percentiles of every model by unit.
 
     Percentiles are those of a frozen distribution: kernel CDF over the months within one of the same calendar month in
-    the model's reconstruction without GRACE, up to 2014. Baselines have no reconstruction and take that of `ridge`. A
-    reconstruction varies less than an observation, so each is brought to its own mean and deviation over the training
-    months first: a percentile then means the same in either.
+    the model's reconstruction without GRACE, up to 2014 or the end of training. Baselines have no reconstruction and
+    take that of `ridge`. A reconstruction varies less than an observation, so each is brought to its own mean and
+    deviation over the training months first: a percentile then means the same in either.
     """
     store = open_store(store_url)
     names = store.attrs["models"].split(", ")
@@ -130,7 +152,7 @@ def percentiles(
     own = np.where(train, values, np.nan)
     reference = np.where(flat[:, None], own, reference)
     x, frozen = (_standard(a, train) for a in (values, reference))
-    before = months.astype(MONTH) <= REFERENCE_LAST
+    before = months.astype(MONTH) <= min(REFERENCE_LAST, months[train].max())
     wanted = np.ones(len(months), bool) if wanted is None else wanted
     out = np.full(values.shape, np.nan)
     for month in np.unique(calendar[wanted]):

@@ -98,6 +98,13 @@ def test_percentiles_are_flat_for_what_the_reference_holds_and_frozen_in_2014():
     np.testing.assert_array_equal(drought_scores.percentiles(x, later, MONTHS, TRAIN), found)
 
 
+def test_percentiles_know_nothing_beyond_the_training_months():
+    x, train = noise(1, len(MONTHS)), TRAIN & (np.datetime64("2010-01") > MONTHS)
+    later = np.where(MONTHS >= np.datetime64("2010-01"), 1e3, x)
+    found, other = (drought_scores.percentiles(x, r, MONTHS, train) for r in (x, later))
+    np.testing.assert_array_equal(found, other)
+
+
 @given(st.floats(0.1, 10), st.floats(-50, 50))
 def test_a_reconstruction_that_varies_less_gives_the_same_percentiles(scale, shift):
     x = noise(1, len(MONTHS))
@@ -145,6 +152,46 @@ def test_states_and_basins_are_means_over_their_counties(tmp_path):
     few = np.zeros(72, bool)
     few[:4] = True
     assert "W" not in drought_places.units(found, np.array(["W"]), few).name
+
+
+def monitor(fips: np.ndarray) -> xr.Dataset:
+    """A map each month of 2002 to 2020, everything in D0."""
+    week = np.arange(np.datetime64("2002-01"), np.datetime64("2021-01")).astype("M8[D]") + 9
+    area = np.zeros((5, len(fips), len(week)))
+    area[0] = 1
+    return xr.Dataset(
+        {"area_fraction": (("category", "county", "week"), area)}, {"fips": ("county", fips), "week": week}
+    )
+
+
+def test_a_county_that_begins_late_is_unknown_and_does_not_blank_the_monitor(tmp_path):
+    mascons, table, centres = world()
+    centres.to_csv(tmp_path / "c.csv", index=False)
+    found = drought_places.places(mascons, table, str(tmp_path / "c.csv"))
+    ready = drought.Ready(found, MONTHS, np.zeros((2, len(MONTHS))), TRAIN, np.ones((2, 1), bool), np.zeros(0))
+    whole = monitor(found.fips)
+    late = whole.copy(deep=True)
+    late["area_fraction"][:, 3, :160] = np.nan  # until 2015
+    late["area_fraction"][:, 4, 5] = np.nan  # one month alone
+    one, other = (drought_scores.observe(ready, t, np.array(["W"])) for t in (whole, late))
+    assert one.notes == () and other.notes == (
+        f"1 counties lack more than 10% of the Drought Monitor's months and count as unknown: {found.fips[3]}.",
+    )
+    assert one.seen.sum() == 228 and other.seen.sum() == 227
+    assert np.isnan(other.county_area[:, 3]).all()
+    np.testing.assert_allclose(other.dsci[:, other.seen], 100)
+
+
+@pytest.mark.parametrize("size", [0.25, 0.5, 1.0])
+def test_basins_of_cells_and_counties_are_found_at_any_resolution_of_the_mask(tmp_path, size):
+    mascons, _, centres = world()
+    centres.to_csv(tmp_path / "c.csv", index=False)
+    lat, lon = np.meshgrid(np.arange(36 + size / 2, 39, size), np.arange(-102 + size / 2, -99, size), indexing="ij")
+    cells = {"cell_lat": lat.ravel(), "cell_lon": lon.ravel(), "cell_parent": np.zeros(lat.size, int)}
+    table = xr.Dataset({name: ("cell", v) for name, v in cells.items()}, {"basin": ["W"]})
+    found = drought_places.places(mascons, table, str(tmp_path / "c.csv"))
+    np.testing.assert_array_equal(found.cell_basin, np.where(found.cells.longitude < -99, 0, -1))
+    assert (found.county_basin == 0).sum() == 36
 
 
 def test_real_storage_follows_the_drought_monitor_before_any_model(real_data):
@@ -202,6 +249,9 @@ def test_a_perfect_model_hits_every_class_and_the_blurred_one_loses():
     ours, blurred = scores["ridge"], scores["cubic_conserved"]
     assert ours["n_months"] == 72 - 6 and ours["n_months_all"] == 72
     assert (ours["pod_D0"], ours["far_D0"], ours["ets_D0"]) == (1, 0, 1)
+    false, right = (blurred[f"{count}_D0"] for count in ("false_alarms", "correct_negatives"))
+    assert blurred["far_D0"] == pytest.approx(false / (false + right))
+    assert blurred["false_alarm_ratio_D0"] == pytest.approx(false / (false + blurred["hits_D0"]))
     assert ours["dsci_spearman"] < blurred["dsci_spearman"] < 0
     assert ours["fraction_better_than"]["cubic_conserved"] == 1 and ours["gain_over_ci"]["cubic_conserved"][0] > 0
     assert blurred["gain_over"]["ridge"] == pytest.approx(-ours["gain_over"]["cubic_conserved"])

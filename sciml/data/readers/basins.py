@@ -43,9 +43,9 @@ def read(
     the table has it; `pr`, `evspsbl`, `mrro` (family, basin, time) [kg m-2 s-1], NaN where the table has none;
     `observed` (time) bool where real_months is given; `climate` (basin) str where the table has it; with a mask
     `lat`, `lon`, `area_km2`, `n_cells` (basin; NaN, NaN, NaN, 0 without a place) and `cell_parent`, `cell_lat`,
-    `cell_lon`, `cell_area_km2` (cell), attribute `resolution_degrees`. `time` is the month's first day. Attribute
-    `notes` names what is missing. Raises InputError naming what was found and expected, also for a basin listed twice
-    and for real months without storage inside its span.
+    `cell_lon`, `cell_area_km2` (cell). `time` is the month's first day. Attribute `notes` names what is missing.
+    Raises InputError naming what was found and expected, also for a basin listed twice and for real months without
+    storage inside its span.
     """
     ds = open_netcdf(file)
     require(ds, ("basin", "time"), file=file, layout=LAYOUT)
@@ -219,8 +219,7 @@ def _add_places(out: xr.Dataset, mask: str) -> None:
     if not len(rows):
         raise InputError(f"{mask}: no cell belongs to a basin of the table; expected basin names as in the table")
     lat, lon = basin["lat"].values[rows], basin["lon"].values[columns]
-    size = resolution_degrees(basin["lat"].values, file=mask, name="lat")
-    area = cell_area_km2(lat, size)
+    area = cell_area_km2(lat, resolution_degrees(basin["lat"].values, file=mask, name="lat"))
     parent = parent_map[rows, columns]
     n = out.sizes["basin"]
     count = np.bincount(parent, minlength=n)
@@ -234,6 +233,5 @@ def _add_places(out: xr.Dataset, mask: str) -> None:
     out["n_cells"] = ("basin", count)
     for name, values in (("parent", parent), ("lat", lat), ("lon", lon), ("area_km2", area)):
         out[f"cell_{name}"] = ("cell", values)
-    out.attrs["resolution_degrees"] = size
     if not placed.all():
         note(out, f"{mask}: {int((~placed).sum())} of {n} basins have no cell in the mask")
