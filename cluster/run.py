@@ -49,6 +49,10 @@ class Run:
     def write_json(self, name: str, value: Any) -> None:
         write_bytes(join(self.url, name), json.dumps(value, indent=1, allow_nan=False).encode())
 
+    def record(self, config: Config) -> None:
+        """Remember what the run was told, for --config and for later jobs on it."""
+        self.write("config.yaml", f"# pipeline: {config.pipeline}\n{config.to_yaml()}".encode())
+
     def write(self, name: str, data: bytes) -> None:
         write_bytes(join(self.url, name), data)
 
@@ -68,8 +72,10 @@ def open_run(config: Config) -> Iterator[Run]:
         )
     _refuse_foreign(url, config.pipeline)
     with _driver_lock(url):
-        write_bytes(join(url, "config.yaml"), f"# pipeline: {config.pipeline}\n{config.to_yaml()}".encode())
-        yield Run(url=url, config=config)
+        run = Run(url=url, config=config)
+        if not config.amends:
+            run.record(config)
+        yield run
 
 
 def pipeline_of(url: str) -> str | None:

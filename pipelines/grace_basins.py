@@ -1,6 +1,7 @@
 """The basin part of `grace_downscale`: per-basin ensembles and a global net; years, regions, groups left out."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from sciml.grace.basin_models import Assemble, BasinBlock, BasinLstm, Whole
 from sciml.grace.basin_nets import Net, NetItem, PredictNets, Prepared, Setup, TrainNets
 from sciml.grace.basin_table import FLUXES, BasinSource
 from sciml.grace.config import GraceConfig
+from sciml.grace.global_lstm import GlobalTraining
+from sciml.grace.gridded_lstm import NETS_VERSION
 from sciml.report.results import write_report
 
 SECONDS_PER_NET = 12.0  # measured on one core with 164 basins
@@ -63,6 +66,9 @@ def _stages(
         print(note, flush=True)
     if "drought" in config.experiments:
         grace_drought.check(config, setup)
+    mascons = _mascons(config, engine)
+    if "flood" in config.experiments:
+        grace_flood.check_basins(config, setup, mascons.url if mascons else "")
     fields = config.result_fields(
         "seed",
         "twsa_variable",
@@ -74,23 +80,24 @@ def _stages(
         "test_first",
         "test_last",
     )
-    urls = _models(config, engine, setup, ready, fields, inputs)
+    settings = _lstm_settings(config)
+    urls = _models(config, engine, setup, ready, fields, inputs, settings)
     experiments = {}
     for name in _experiments(config, ready):
         models = basin_models.models_of(name, config.models)
         units = len(ready.placed) if name == "regroup" else len(ready.data.names)
         stage = Stage(
             f"members_{name}",
-            2,
+            3,
             [Whole(number) for number in range(len(models))],
             basin_models.members_template(name, models, units, ready.data.months),
-            Assemble(setup, name, models, {key: ref.url for key, ref in urls.items()}),
-            config=fields | config.result_fields("members", "lags") | {"models": models},
+            Assemble(setup, name, models, {key: ref.url for key, ref in urls.items()}, settings),
+            config=fields | {"models": models, "settings": settings},
             inputs=inputs | {key: ref.digest for key, ref in urls.items()},
             seconds=5.0,
         )
         experiments[name] = (models, engine.stage(stage))
-    return setup, experiments, _mascons(config, engine)
+    return setup, experiments, mascons
 
 
 def setup_of(config: GraceConfig) -> tuple[Setup, dict[str, Any]]:
@@ -134,6 +141,13 @@ def _experiments(config: GraceConfig, ready: Prepared) -> list[str]:
     return found
 
 
+def _lstm_settings(config: GraceConfig) -> dict[str, Any]:
+    """Of the ensemble of each basin, and of each group: of a search, or the defaults."""
+    if config.search_result and "lstm" in config.models:
+        return search.read_result(config.search_result, ("lstm",), FLUXES)["lstm"]
+    return search.defaults("lstm", FLUXES, config.members, config.lags)
+
+
 def _models(
     config: GraceConfig,
     engine: Engine | Plan,
@@ -141,6 +155,7 @@ def _models(
     ready: Prepared,
     fields: Mapping[str, Any],
     inputs: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> dict[str, StoreRef]:
     """Stores of per-basin ensembles and of every network's predictions."""
     months, found = ready.data.months, {}
@@ -149,11 +164,7 @@ def _models(
         count = len(ready.data.names)
         size = config.mascons_per_item
         blocks = [BasinBlock(k, min(k + size, count)) for k in range(0, count, size)]
-        settings = search.defaults("lstm", FLUXES, config.members, config.lags)
-        own = dict(fields) | config.result_fields("members", "lags", "mascons_per_item")
-        if config.search_result:
-            settings = search.read_result(config.search_result, ("lstm",), FLUXES)["lstm"]
-            own |= {"settings": settings}
+        own = dict(fields) | config.result_fields("mascons_per_item") | {"settings": settings}
         template = basin_models.local_template(count, settings["members"], months, size)
         found["lstm"] = engine.stage(
             Stage("basin_lstm", 2, blocks, template, BasinLstm(setup, settings), own, inputs, seconds=5.0)
@@ -173,6 +184,7 @@ def _models(
         wanted["group_nets"] = (nets, len(ready.grouped.is_group))
     for name, (nets, units) in wanted.items():
         own = dict(fields) | {"nets": [[n.kind, n.fold, n.member, n.half] for n in nets]}
+        own |= {"nets_version": NETS_VERSION, "settings": asdict(GlobalTraining())}
         training = Training(name, digest([own, inputs]), TrainNets(setup, tuple(nets)), members=len(nets))
         checkpoints = engine.train(training, seconds=SECONDS_PER_NET, memory_bytes=int(3e8))
         function = PredictNets(setup, tuple(nets), tuple(checkpoints))

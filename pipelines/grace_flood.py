@@ -1,21 +1,24 @@
 """The flood part of `grace_downscale`: flood potential of basins and of half-degree cells against reported floods."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
+from sciml.core.errors import InputError
 from sciml.data.months import MONTH
 from sciml.data.readers import counties, precipitation, storm_events
 from sciml.data.stores import open_store
 from sciml.generated import earth_store, floods
 from sciml.generated.earth import EarthConfig
-from sciml.grace import basin_report, flood_cases, flood_report
+from sciml.grace import basin_report, flood, flood_cases, flood_report
 from sciml.grace.basin_nets import Prepared, Setup
 from sciml.grace.config import GraceConfig
-from sciml.grace.flood import KINDS
+from sciml.grace.flood import KINDS, FloodCase
 from sciml.grace.gridded_report import Results
+from sciml.grace.steps import Problem
 from sciml.report.maps import Cells
 from sciml.report.results import Finding
 
@@ -31,23 +34,41 @@ def check(config: GraceConfig) -> None:
         precipitation.open_precipitation(config.precipitation)
 
 
+def check_basins(config: GraceConfig, setup: Setup, mascons_url: str) -> None:
+    """Refuse reports that leave nothing to score, before hours are spent on the networks. mascons_url: store or ""."""
+    flood.check(_basin_case(config, setup, {}, mascons_url)[0], "flood")
+
+
+def check_cells(config: GraceConfig, problem: Problem, planted_url: str) -> None:
+    """As `check_basins`, for half-degree cells, as soon as their predictors stand."""
+    reported, covered, notes = _on_cells(config, problem, planted_url)
+    rain = flood_cases.cell_rain(problem, config.precipitation)
+    flood.check(flood_cases.of_cells(problem, {}, rain, reported, covered, notes)[0], "flood")
+
+
 def basins(
     config: GraceConfig, setup: Setup, models: tuple[str, ...], members_url: str, mascons_url: str
 ) -> list[Finding]:
     """Basins of the table that hold reports. members_url: store of all basins' members; mascons_url: or ""."""
-    ready, reports = setup.prepare(), _reports(config)
     store = open_store(members_url)["storage"]
     storage = {
         model: store.isel(model=number).values.mean(axis=1, dtype=np.float64)
         for number, model in enumerate(models)
         if model not in NO_STORAGE
     }
-    if mascons_url:
-        storage["mascon"] = np.full((len(ready.data.names), len(ready.data.months)), np.nan)
-        storage["mascon"][ready.placed] = basin_report.mascon_storage(ready, mascons_url, ready.placed)
-    case, basin = flood_cases.of_basins(ready, storage, reports, config.precipitation, setup.train, setup.test)
+    case, basin = _basin_case(config, setup, storage, mascons_url)
     where = "Basins of the table with reports of the NCEI Storm Events Database"
-    return flood_report.findings(case, _basin_map(ready, basin), _points(reports), where)
+    return flood_report.findings(case, _basin_map(setup.prepare(), basin), _points(_reports(config)), where)
+
+
+def _basin_case(
+    config: GraceConfig, setup: Setup, storage: Mapping[str, np.ndarray], mascons_url: str
+) -> tuple[FloodCase, np.ndarray]:
+    ready, known = setup.prepare(), dict(storage)
+    if mascons_url:
+        known["mascon"] = np.full((len(ready.data.names), len(ready.data.months)), np.nan)
+        known["mascon"][ready.placed] = basin_report.mascon_storage(ready, mascons_url, ready.placed)
+    return flood_cases.of_basins(ready, known, _reports(config), config.precipitation, setup.train, setup.test)
 
 
 def planted(config: GraceConfig, engine: Engine | Plan) -> StoreRef:
@@ -62,27 +83,19 @@ def cells(config: GraceConfig, results: Results, planted_url: str) -> list[Findi
     """Half-degree cells of the downscaled product. planted_url: reports of the generated Earth, or "" for files."""
     problem = results.problem
     land = problem.layout.cells
+    reported, covered, notes = _on_cells(config, problem, planted_url)
     if planted_url:
-        store = open_store(planted_url).load()
-        source = problem.layout.source[problem.layout.real]
-        reported = {kind: store[kind].values[source] == 1 for kind in KINDS}
-        covered = np.ones(reported["flood"].shape, bool)
-        notes = [
-            "The Earth is generated: floods are planted from the daily runoff and rivers of the truth, one in four goes"
-            " unreported, and rain is known with an error of a quarter."
-        ]
         points = _cell_points(reported, land.latitude, land.longitude, problem.months)
         where = "On the generated Earth"
     else:
-        reports = _reports(config)
-        reported, covered, notes = flood_cases.reports_on_cells(problem, reports)
-        points, where = _points(reports), "Half-degree cells with reports of the NCEI Storm Events Database"
+        points = _points(_reports(config))
+        where = "Half-degree cells with reports of the NCEI Storm Events Database"
     rain = flood_cases.cell_rain(problem, config.precipitation)
     case, kept = flood_cases.of_cells(problem, results.downscaled, rain, reported, covered, notes)
     near = Cells(
         land.latitude[kept],
         land.longitude[kept],
-        flood_cases.resolution(land.latitude),
+        flood_cases.resolution(land.latitude, land.longitude),
         land_latitude=land.latitude,
         land_longitude=land.longitude,
         borders=land.parent[kept],
@@ -90,9 +103,34 @@ def cells(config: GraceConfig, results: Results, planted_url: str) -> list[Findi
     return flood_report.findings(case, (near, np.arange(len(kept))), points, where)
 
 
+def _on_cells(
+    config: GraceConfig, problem: Problem, planted_url: str
+) -> tuple[Mapping[str, np.ndarray], np.ndarray, Sequence[str]]:
+    """Reports and covered months of the real cells, and notes: planted ones, or those of files."""
+    if not planted_url:
+        return flood_cases.reports_on_cells(problem, _reports(config))
+    store, source = open_store(planted_url).load(), problem.layout.source[problem.layout.real]
+    reported = {kind: store[kind].values[source] == 1 for kind in KINDS}
+    note = (
+        "The Earth is generated: floods are planted from the daily runoff and rivers of the truth, one in four goes"
+        " unreported, and rain is known with an error of a quarter."
+    )
+    return reported, np.ones(reported["flood"].shape, bool), [note]
+
+
 def _reports(config: GraceConfig) -> storm_events.Reports:
-    centers = counties.read(config.county_centers) if config.county_centers else None
-    return storm_events.read(config.flood_reports, centers)
+    return _read(config.flood_reports, config.county_centers)
+
+
+@functools.lru_cache(maxsize=1)
+def _read(pattern: str, centres: str) -> storm_events.Reports:
+    reports = storm_events.read(pattern, counties.read(centres) if centres else None)
+    if reports.table.empty:
+        raise InputError(
+            f"--flood-reports {pattern}: found no flood report with a place; expected events of the types"
+            f" {' or '.join(KINDS.values())}, with coordinates or with --county-centers"
+        )
+    return reports
 
 
 def _points(reports: storm_events.Reports) -> dict[str, np.ndarray]:
@@ -120,5 +158,5 @@ def _basin_map(ready: Prepared, basin: np.ndarray) -> tuple[Cells, np.ndarray]:
     first[basin[::-1]] = np.arange(len(basin))[::-1]
     shown = first[parent] >= 0
     latitude, longitude = table["cell_lat"].values, table["cell_lon"].values
-    near = Cells(latitude[shown], longitude[shown], flood_cases.resolution(latitude), borders=parent[shown])
+    near = Cells(latitude[shown], longitude[shown], flood_cases.resolution(latitude, longitude), borders=parent[shown])
     return near, first[parent][shown]

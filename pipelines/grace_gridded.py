@@ -45,9 +45,11 @@ WINDOW_BYTES = 100e6  # of members that one item of the downscaling holds
 
 def job(config: GraceConfig, engine: Engine) -> str:
     """All stages, scores, report."""
-    if "flood" in config.experiments:
+    flood = "flood" in config.experiments
+    if flood:
         grace_flood.check(config)
-    outcomes = {}
+    planted = grace_flood.planted(config, engine) if flood and config.source == "generated" else None
+    outcomes: dict[str, tuple[Results, dict[str, StoreRef]]] = {}
     for case in config.case if config.source == "generated" else ("",):
         world = _world(config, engine, case)
         layout = pack(world.mascons, config.mascons_per_item)
@@ -55,12 +57,12 @@ def job(config: GraceConfig, engine: Engine) -> str:
         fine, coarse = _predictors(config, world, layout, engine)
         for target in world.targets:
             problem = problem_of(config, world, target, layout, fine, coarse)
+            if flood and target.experiment in TOTAL_STORAGE and not isinstance(engine, Plan):
+                grace_flood.check_cells(config, problem, planted.url if planted else "")
             suffix = f"_{case}" if case not in ("", "different") else ""
             outcomes[target.experiment + suffix] = _downscale(
                 config, problem, engine, coarse.digest, suffix, world.climate
             )
-    flood = "flood" in config.experiments
-    planted = grace_flood.planted(config, engine) if flood and config.source == "generated" else None
     if isinstance(engine, Plan):
         return ""
     findings = []
@@ -236,11 +238,14 @@ def _downscale(
     searched = search.read_result(config.search_result, config.models, problem.names) if config.search_result else {}
     for model in config.models:
         own = fields | {"model": model} | config.result_fields(*MODEL_FIELDS[model])
-        if model in searched:
-            own |= {"settings": searched[model]}
+        if model != "ridge":
+            default = search.defaults(model, problem.names, config.members, config.lags)
+            own |= {"settings": searched.get(model, default)}
         elif config.features:
             own |= config.result_fields("features")
-        members, function = model_of(config, problem, engine, model, name, inputs, own, searched.get(model))
+        if model == "global_lstm":
+            own |= {"nets_version": gridded_lstm.NETS_VERSION}
+        members, function = model_of(config, problem, engine, model, name, inputs, own, own.get("settings"))
         predicted = engine.stage(
             Stage(
                 f"{model}_{name}",
@@ -257,7 +262,7 @@ def _downscale(
         template, learn = steps.share_template(problem.layout.mascons), steps.LearnShare(problem, predicted.url)
         of_model = inputs | {"model": predicted.digest}
         share = engine.stage(
-            Stage(f"share_{model}_{name}", 1, [steps.Whole()], template, learn, own, of_model, seconds=0.2)
+            Stage(f"share_{model}_{name}", 1, [steps.FitItem()], template, learn, own, of_model, seconds=0.2)
         )
         predictions[model], shares[model] = predicted, share
         urls = (predicted.url, share.url)
@@ -280,12 +285,15 @@ def model_of(
     name: str,
     inputs: Mapping[str, Any],
     own: Mapping[str, Any],
-    searched: Mapping[str, Any] | None,
+    settings: Mapping[str, Any] | None,
 ) -> tuple[int, Callable[[Block], Any]]:
-    """Members of a model and its stage function; the global LSTM is trained first. searched: settings of a search."""
+    """Members of a model and its stage function; the global LSTM is trained first.
+
+    own: configuration of the stage; settings: of the network, the defaults where an older run recorded none.
+    """
     if model == "ridge":
         return config.members, gridded_ridge.PredictRidge(problem, config.members)
-    settings = searched or search.defaults(model, problem.names, config.members, config.lags)
+    settings = settings or search.defaults(model, problem.names, config.members, config.lags)
     problem = replace(problem, names=search.names_of(settings))
     if model == "lstm":
         local = search.local_config(settings)

@@ -57,6 +57,8 @@ def job(config: GraceConfig, engine: Engine) -> str:
     months, windows = update.reach(stored["month"].values.astype(MONTH), daily, records)
     grown = update.growth(open_store(standing.url("series")), stored, open_store(standing.url("map")), mascons, windows)
     if grown is None:
+        _write_product(engine.run, standing.url("map"), standing.url("basins"))  # a whole run may have written its own
+        _record(config, engine.run)
         return f"nothing new: GRACE ends in {records.month[-1]}, predictors in {months[-1]}; {_product(engine.run)}"
     layout = pack(mascons, config.mascons_per_item)
     names = tuple(name for name in daily.data_vars if name in stored)
@@ -75,12 +77,23 @@ def job(config: GraceConfig, engine: Engine) -> str:
     stores = {role: ref.url.rsplit("/", 1)[-1] for role, ref in roles.items()}
     root = engine.run.stores["map_downscale"]
     engine.run.write_json(LINEAGE, {"root": root, "stores": stores, "entries": [*standing.entries, line]})
+    _record(config, engine.run)
     print(f"appended {line['windows']} windows, {line['first_month']} to {line['last_month']}", flush=True)
     return _product(engine.run)
 
 
 def _product(run: Run) -> str:
     return join(run.url, "downscale.nc")
+
+
+def _write_product(run: Run, map_url: str, basins_url: str) -> None:
+    for url, name in ((map_url, "downscale"), (basins_url, "basin_means")):
+        product.write_netcdf(url, join(run.url, f"{name}.nc"))
+
+
+def _record(config: GraceConfig, run: Run) -> None:
+    """The files of the product as it stands; what is recorded is a whole run, not an update."""
+    run.record(config.model_copy(update={"update": False}))
 
 
 def _standing(run: Run) -> Standing:
@@ -227,6 +240,5 @@ def _append(
         _longer(engine, "update_map", standing.url("map"), mapped, time, rows, text),
         _longer(engine, "update_basins", standing.url("basins"), means, time, {}, text),
     )
-    for ref, name in zip(refs, ("downscale", "basin_means"), strict=True):
-        product.write_netcdf(ref.url, join(engine.run.url, f"{name}.nc"))
+    _write_product(engine.run, *(ref.url for ref in refs))
     return refs

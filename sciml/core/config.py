@@ -35,6 +35,11 @@ class Config(BaseModel):
     retries: int = Field(2, ge=0, description="how often a failed item is tried again")
     dry_run: bool = Field(False, description="print items, bytes, memory and time, and do nothing")
 
+    @property
+    def amends(self) -> bool:
+        """Whether the job amends a finished run: what that was told stays recorded until the job has succeeded."""
+        return False
+
     def result_fields(self, *names: str) -> dict[str, Any]:
         """The named fields as JSON values, for a stage's digest; engine settings never belong to one."""
         wrong = self.engine_fields.intersection(names)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from sciml.core.config import Config, options_of
 from sciml.core.errors import ConfigError
@@ -93,9 +93,14 @@ class GraceConfig(Config):
     def parse(cls, argv: Sequence[str] | None = None) -> Self:
         """As every job's; with --update all else is as the run was told, and must not be told otherwise."""
         words = list(sys.argv[1:] if argv is None else argv)
-        if "--update" not in words:
-            return super().parse(words)
         given = options_of(cls, words)
+        if not _is_true(given.get("update", "false")):
+            found = super().parse(words)
+            if found.update:
+                raise ConfigError(
+                    f"{given['config']}: update: true; an update is asked for with --update --run-dir RUN"
+                )
+            return found
         if set(given) & {"config", "preset"} or "run_dir" not in given:
             raise ConfigError("--update needs --run-dir of a finished run, and takes its options from there")
         recorded = join(str(given["run_dir"]), "config.yaml")
@@ -110,6 +115,10 @@ class GraceConfig(Config):
         if found.source != "gridded" or found.dry_run:
             raise ConfigError("--update appends to runs of --source gridded, and has no --dry-run")
         return found
+
+    @property
+    def amends(self) -> bool:
+        return self.update
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -133,7 +142,7 @@ class GraceConfig(Config):
         for name in self.experiment:
             if name not in allowed:
                 raise ConfigError(f"--experiment {name}: source {self.source} offers {', '.join(allowed)}")
-        if self.source == "basins" and "regroup" in self.experiments and not self.basin_mask:
+        if "regroup" in self.experiments and not self.basin_mask and not self.search:
             raise ConfigError("--experiment regroup needs --basin-mask, which places the basins")
         if self.search and self.source not in SEARCHED:
             raise ConfigError(f"--search: source {self.source} has no search; expected {' or '.join(SEARCHED)}")
@@ -153,19 +162,27 @@ class GraceConfig(Config):
             for field in ("flood_reports", *(["basin_mask"] if self.source == "basins" else [])):
                 if not getattr(self, field):
                     raise ConfigError(f"--experiment flood needs --{field.replace('_', '-')}")
-        if "flood" not in self.experiments or self.source == "generated":
-            for field in ("flood_reports", "precipitation"):
-                if getattr(self, field):
-                    raise ConfigError(
-                        f"--{field.replace('_', '-')} would not be read; expected --experiment flood with --source"
-                        " basins or gridded"
-                    )
+        for field, readers in READ_BY.items():
+            if getattr(self, field) and (self.source == "generated" or not set(readers) & set(self.experiments)):
+                sources = " or ".join(s for s in ("basins", "gridded") if set(readers) & set(ON_REQUEST[s]))
+                raise ConfigError(
+                    f"--{field.replace('_', '-')} would not be read; expected --experiment {' or '.join(readers)} with"
+                    f" --source {sources}"
+                )
         return self
 
     @property
     def experiments(self) -> tuple[str, ...]:
         """The experiments to run: those named, or all that the source alone allows."""
         return self.experiment or EXPERIMENTS[self.source]
+
+
+def _is_true(word: str) -> bool:
+    """A switch's word; one that is neither true nor false is left to the model's complaint."""
+    try:
+        return TypeAdapter(bool).validate_python(word)
+    except ValidationError:
+        return False
 
 
 EXPERIMENTS: Mapping[str, tuple[str, ...]] = {
@@ -187,4 +204,12 @@ ON_REQUEST: Mapping[str, tuple[str, ...]] = {
     "generated": ("flood",),
     "basins": ("drought", "flood"),
     "gridded": ("flood",),
+}
+
+# Files that only these experiments read, and those of the generated Earth never.
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "usdm": ("drought",),
+    "county_centers": ("drought", "flood"),
+    "flood_reports": ("flood",),
+    "precipitation": ("flood",),
 }

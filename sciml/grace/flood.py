@@ -121,19 +121,28 @@ def prepare(case: FloodCase, kind: str) -> Scored:
     index, alone, known = _indices(case)
     reported = case.reported[kind]
     train, test = (known & case.covered & period for period in (case.train, case.test))
-    hits = int((reported & test).sum())
-    if not 0 < hits < int(test.sum()):
-        raise InputError(
-            f"{kind}: found {hits} months with a report of '{KINDS[kind]}' among the {int(test.sum())} test months of"
-            f" {len(case.name)} units that reports, rain and storage cover; expected both kinds; check --flood-reports"
-            " and the test period"
-        )
+    _refuse_one_kind(case, kind, test)
     headline, storage_of = (_best(found, reported, train, case.row) for found in ({m: index[m] for m in alone}, alone))
     index["storage_alone"] = alone[storage_of]
     quiet = train & ~reported
     quiet = quiet if quiet.any() else known & case.train
     threshold = {name: _threshold(values[quiet]) for name, values in index.items()}
     return Scored(case, kind, index, reported, train, test, headline, storage_of, threshold)
+
+
+def check(case: FloodCase, kind: str) -> None:
+    """Raise what `prepare` would. A case without storage is checked for its reports and its rain alone."""
+    _refuse_one_kind(case, kind, _indices(case)[2] & case.covered & case.test)
+
+
+def _refuse_one_kind(case: FloodCase, kind: str, test: np.ndarray) -> None:
+    hits = int((case.reported[kind] & test).sum())
+    if not 0 < hits < int(test.sum()):
+        raise InputError(
+            f"{kind}: found {hits} months with a report of '{KINDS[kind]}' among the {int(test.sum())} test months of"
+            f" {len(case.name)} units that reports, rain and storage cover; expected both kinds; check --flood-reports"
+            " and the test period"
+        )
 
 
 def scorable(case: FloodCase, kind: str) -> bool:

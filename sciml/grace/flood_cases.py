@@ -15,6 +15,9 @@ from sciml.grace.basin_nets import Prepared
 from sciml.grace.flood import KINDS, FloodCase
 from sciml.grace.steps import Problem
 
+ROUNDING = 1e-3  # degrees, below which two centres are in one row
+ALONE = 0.5  # degrees, size of a cell without a neighbour
+
 
 def holding(
     latitude: np.ndarray,
@@ -23,7 +26,7 @@ def holding(
     cell_longitude: np.ndarray,
 ) -> np.ndarray:
     """The cell that holds each point: (point,) index, -1 where none does. All in degrees, cells of a regular grid."""
-    size = resolution(cell_latitude)
+    size = resolution(cell_latitude, cell_longitude)
 
     def key(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
         row = np.floor((np.asarray(lat) + 90) / size + 1e-6).astype(np.int64)
@@ -37,9 +40,11 @@ def holding(
     return np.where(cells[order][place] == points, order[place], -1)
 
 
-def resolution(latitude: np.ndarray) -> float:
-    """Size of the cells of a regular grid [degrees] from their latitudes (cell,)."""
-    return float(np.diff(np.unique(latitude)).min())
+def resolution(latitude: np.ndarray, longitude: np.ndarray) -> float:
+    """Size of the cells of a regular square grid [degrees] from their centres (cell,); half a degree for one alone."""
+    steps = np.concatenate([np.diff(np.unique(axis)) for axis in (latitude, longitude)])
+    steps = steps[steps > ROUNDING]
+    return float(steps.min()) if len(steps) else ALONE
 
 
 def monthly(reports: Reports, unit: np.ndarray, units: int, months: np.ndarray, scope: str) -> dict[str, np.ndarray]:
@@ -74,8 +79,9 @@ def of_basins(
 ) -> tuple[FloodCase, np.ndarray]:
     """Basins that hold reports, once for the nation's files and once for each state's collection.
 
-    storage: model -> (basin, month) [mm] of all basins. precipitation_url: a gridded product, or "" for the mean of the
-    table's products. Returns the case and the basin of each unit (unit,). Raises InputError where no basin holds any.
+    storage: model -> (basin, month) [mm] of all basins, empty to check reports and rain alone. precipitation_url: a
+    gridded product, or "" for the mean of the table's products. Returns the case and the basin of each unit (unit,).
+    Raises InputError where no basin holds any.
     """
     table, data = ready.table, ready.data
     if "cell_parent" not in table:
@@ -99,7 +105,7 @@ def of_basins(
         reported.append({kind: values[holds] for kind, values in found.items()})
         covered.append(np.broadcast_to(np.isin(months, known), (len(holds), len(months))))
         notes.append(_scope_note(scope, known, [str(data.names[b]).title() for b in holds]))
-    unit = np.concatenate(units).astype(int)
+    unit = np.concatenate([np.zeros(0, int), *units])
     if not len(unit):
         raise InputError(f"--flood-reports: none of the {len(basin):,} flood reports lies in a basin with storage")
     source = precipitation_url or f"the table's products ({', '.join(map(str, table['family'].values))})"
@@ -163,12 +169,15 @@ def cell_rain(problem: Problem, url: str) -> np.ndarray:
     """Rain of the real cells by month: (cell, month) [mm], of a gridded product, or "" for the predictors' own `pr`."""
     months, layout = problem.months, problem.layout
     if url:
-        product = precipitation.open_precipitation(url, resolution=resolution(layout.cells.latitude))
+        product = precipitation.open_precipitation(
+            url, resolution=resolution(layout.cells.latitude, layout.cells.longitude)
+        )
         known, values = precipitation.monthly_totals(product, layout.cells.latitude, layout.cells.longitude)
         return on_months(values, known, months)
-    if "pr" not in problem.names:
+    store = open_store(problem.fine_url)  # holds all predictors, whichever of them the models see
+    if "pr" not in store:
         raise InputError("--experiment flood needs rain: no 'pr' among the predictors; give --precipitation FILE")
-    rate = open_store(problem.fine_url)["pr"].values[layout.real]
+    rate = store["pr"].values[layout.real]
     return rate * month_seconds(months)
 
 
@@ -182,8 +191,9 @@ def of_cells(
 ) -> tuple[FloodCase, np.ndarray]:
     """Half-degree cells, rows by mascon, and which of the real cells they are: (unit,).
 
-    downscaled: model -> store of its cells. rain: (cell, month) [mm]; reported: kind -> (cell, month); covered:
-    (cell, month); cells that no report names are left out, since nobody may have been there to file one.
+    downscaled: model -> store of its cells, empty as in `of_basins`. rain: (cell, month) [mm]; reported: kind -> (cell,
+    month); covered: (cell, month); cells that no report names are left out, since nobody may have been there to file
+    one.
     """
     cells = problem.layout.cells
     kept = np.any(list(reported.values()), axis=0).any(axis=1)

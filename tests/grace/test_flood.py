@@ -1,10 +1,13 @@
 """The Flood Potential Index: its identities, planted floods, thresholds from training years, places of reports."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from sciml.core.errors import InputError
 from sciml.data.readers.storm_events import NATION, Reports
@@ -169,6 +172,39 @@ def test_points_find_the_cell_that_holds_them() -> None:
         np.array([30.1, 30.99, 30.6, 30.2, 12.0]), np.array([-91.0, -91.49, 179.9, -88.0, -91.0]), latitude, longitude
     )
     np.testing.assert_array_equal(found, [1, 3, 5, -1, -1])
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "size"),
+    [([0.25, 0.75, 0.25], [10.25, 10.25, 11.25], 0.5), ([0.25, 0.25], [10.25, 10.5], 0.25), ([3.0], [7.0], 0.5)],
+)
+def test_cells_of_one_row_and_one_cell_alone_have_a_size(
+    latitude: list[float], longitude: list[float], size: float
+) -> None:
+    assert flood_cases.resolution(np.array(latitude), np.array(longitude)) == size
+    place = np.array(latitude), np.array(longitude)
+    np.testing.assert_array_equal(flood_cases.holding(*place, *place), np.arange(len(latitude)))
+
+
+def test_reports_are_checked_without_any_storage() -> None:
+    case = replace(planted(), storage={})
+    flood.check(case, "flood")
+    with pytest.raises(InputError, match="found 0 months with a report of 'Flood' among the 72"):
+        flood.check(replace(case, reported={"flood": np.zeros((12, len(MONTHS)), bool)}), "flood")
+
+
+def test_rain_is_there_though_the_models_do_not_see_it(tmp_path: Path) -> None:
+    store = xr.Dataset({"pr": (("cell", "month"), np.ones((2, 3)))})
+    store.to_zarr(tmp_path / "fine", zarr_format=3, consolidated=False)
+    xr.Dataset({"tas": store["pr"]}).to_zarr(tmp_path / "dry", zarr_format=3, consolidated=False)
+    layout = SimpleNamespace(real=np.array([1]))
+    months = np.arange("2016-01", "2016-04", dtype="M8[M]")
+    problem = SimpleNamespace(months=months, layout=layout, names=("tas",), fine_url=str(tmp_path / "fine"))
+    found = flood_cases.cell_rain(problem, "")  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found, [[31 * 86400.0, 29 * 86400.0, 31 * 86400.0]])
+    problem.fine_url = str(tmp_path / "dry")
+    with pytest.raises(InputError, match="no 'pr' among the predictors"):
+        flood_cases.cell_rain(problem, "")  # type: ignore[arg-type]
 
 
 def reports() -> Reports:

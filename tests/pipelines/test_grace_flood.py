@@ -11,8 +11,11 @@ import xarray as xr
 
 from cluster.cli import main as sciml
 from pipelines.grace_downscale import main
+from sciml.core.errors import ConfigError
+from sciml.data.readers.storm_events import COLLECTION
 from sciml.generated import earth, floods
 from sciml.generated.grace_signal import mission_records
+from sciml.grace.config import GraceConfig
 from tests.data.readers.test_storm_events import details
 from tests.pipelines.test_grace_basins import MONTHS, write_table
 from tests.pipelines.test_grace_files import CONFIG
@@ -113,8 +116,12 @@ def test_files_with_reports_and_gridded_rain(tmp_path: Path) -> None:
     lat, lon = tile["cell_lat"].values, tile["cell_lon"].values
     events = [event(k, months[m], lat[c], lon[c]) for k, (c, m) in enumerate(zip(cell, month, strict=True))]
     file = details(tmp_path, *events)
+    (tmp_path / "early").mkdir()
     options = ["--source", "gridded", "--experiment", "flood", *SMALL, "--twsa", str(tmp_path / "grace.nc")]
     options += ["--predictors", str(tmp_path / "daily.zarr"), "--flood-reports", file, "--executor", "serial"]
+    early = details(tmp_path / "early", *(one for one in events if one["BEGIN_YEARMONTH"] < "2015"))
+    assert main([early if word == file else word for word in options] + ["--run-dir", str(tmp_path / "refused")]) == 2
+    assert not list((tmp_path / "refused/stages").glob("ridge*"))  # refused before any training
     assert main([*options, "--precipitation", str(tmp_path / "rain.nc"), "--run-dir", str(tmp_path / "run")]) == 0
     found = scores_of(tmp_path / "run")["flood"]
     tested = (months >= np.datetime64("2015-01")) & (months <= np.datetime64("2019-12"))
@@ -152,6 +159,11 @@ def spoil(kind: str, folder: Path) -> list[str]:
         return ["--flood-reports", details(folder, {"CZ_TIMEZONE": "NOWHERE"})]
     if kind == "outside":
         return ["--flood-reports", details(folder, event(1, MONTHS[150], 50.0, 10.0))]
+    if kind == "early":
+        return ["--flood-reports", details(folder, event(1, MONTHS[150], 0.2, -179.75 + 0.5 * 42))]
+    if kind == "none":
+        (folder / "none.csv").write_text(",".join(COLLECTION) + "\n")
+        return ["--flood-reports", str(folder / "none.csv")]
     if kind == "inches":
         time, axis = MONTHS[:3].astype("M8[ns]"), [0.25, 0.75]
         rain = xr.DataArray(np.full((3, 2, 2), 4.0), {"time": time, "lat": axis, "lon": axis}, ("time", "lat", "lon"))
@@ -166,6 +178,8 @@ def spoil(kind: str, folder: Path) -> list[str]:
         ("columns", "found 2 columns"),
         ("zone", "unknown time zone 'NOWHERE'"),
         ("outside", "none of the 1 flood reports lies in a basin with storage"),
+        ("early", "found 0 months with a report of 'Flood' among the 0 test months"),
+        ("none", "found no flood report with a place"),
         ("inches", "multiply by 25.4"),
         ("nothing", "no file matches"),
     ],
@@ -182,12 +196,21 @@ def test_a_mistake_ends_in_one_line(
     assert main([*options, "--run-dir", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
     assert line in said and len(said.strip().splitlines()) == 1
-    assert not (tmp_path / "run/metrics.json").exists()
+    assert not (tmp_path / "run/stages").exists()  # refused before any work
 
 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
+        (["--usdm", "x.nc"], "--usdm would not be read; expected --experiment drought with --source basins"),
+        (
+            "--source gridded --experiment flood --usdm x --twsa a --predictors b --flood-reports x".split(),
+            "--usdm would not be read",
+        ),
+        (
+            "--source gridded --twsa a --predictors b --county-centers x".split(),
+            "--county-centers would not be read; expected --experiment drought or flood with --source basins",
+        ),
         (["--flood-reports", "x.csv"], "--flood-reports would not be read"),
         (["--experiment", "flood", "--precipitation", "x.nc"], "--precipitation would not be read"),
         (["--source", "gridded", "--experiment", "flood", "--twsa", "a", "--predictors", "b"], "needs --flood-reports"),
@@ -200,3 +223,10 @@ def test_a_mistake_ends_in_one_line(
 def test_options_that_do_not_fit(options: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(options) == 2
     assert line in capsys.readouterr().err
+
+
+def test_a_search_on_basins_needs_no_mask() -> None:
+    table = ["--source", "basins", "--twsa", "a", "--predictors", "a"]
+    assert GraceConfig.parse(["--search", *table]).search
+    with pytest.raises(ConfigError, match="regroup needs --basin-mask"):
+        GraceConfig.parse(table)
