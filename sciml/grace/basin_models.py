@@ -75,7 +75,7 @@ class BasinLstm:
 
 @dataclass(frozen=True)
 class Whole:
-    """Address of the one item of a stage that needs everything at once."""
+    """Address of one whole model: all units and months at once."""
 
     model: int
 
@@ -97,23 +97,25 @@ class Assemble:
     """Stage function: calibrated members of one model of an experiment.
 
     experiment: basins, basins_region_out or regroup. urls: stores of networks and of per-basin ensembles, by model.
+    settings: of the ensembles that `regroup` trains itself, as in `search.defaults`.
     """
 
     setup: Setup
     experiment: str
     models: tuple[str, ...]
     urls: dict[str, str]
+    settings: Mapping[str, Any] = field(hash=False)
 
     def __call__(self, item: Whole) -> dict[str, np.ndarray]:
         ready, name = self.setup.prepare(), self.models[item.model]
-        made = _MAKERS[self.experiment, name](ready, self.urls)
+        made = _MAKERS[self.experiment, name](ready, self.urls, self.settings)
         out = {"storage": made.members[None]}
         if self.experiment == "basins" and made.out_of_fold is not None:
             out["out_of_fold"] = made.out_of_fold[None].astype(np.float32)
         return out
 
 
-Maker = Callable[[Prepared, dict[str, str]], Prediction]
+Maker = Callable[[Prepared, dict[str, str], Mapping[str, Any]], Prediction]
 
 
 def _table_model(fit: baselines.FitPredict) -> Callable[[Prepared], Prediction]:
@@ -132,18 +134,18 @@ def _calibrated(ready: Prepared, point: np.ndarray, by_block: np.ndarray, by_hal
     return replace(made, out_of_fold=by_block)
 
 
-def _climatology_trend(ready: Prepared, _: dict[str, str]) -> Prediction:
+def _climatology_trend(ready: Prepared, *_: Any) -> Prediction:
     months = ready.problem.months
     return _table_model(lambda y, k: baselines.climatology_trend(y, months, k))(ready)
 
 
-def _last_year(ready: Prepared, _: dict[str, str]) -> Prediction:
+def _last_year(ready: Prepared, *_: Any) -> Prediction:
     months = ready.problem.months
     return _table_model(lambda y, k: baselines.last_year(y, months, k))(ready)
 
 
 def _ridge(stores: bool) -> Maker:
-    def make(ready: Prepared, _: dict[str, str]) -> Prediction:
+    def make(ready: Prepared, *_: Any) -> Prediction:
         problem = ready.problem
         table = basins.ridge_table(problem, problem.train, stores)
         alpha = baselines.choose_alpha(table, problem.storage, problem.train, ready.blocks).value
@@ -152,13 +154,13 @@ def _ridge(stores: bool) -> Maker:
     return make
 
 
-def _lstm(ready: Prepared, urls: dict[str, str]) -> Prediction:
+def _lstm(ready: Prepared, urls: dict[str, str], _: Any) -> Prediction:
     store = open_store(urls["lstm"]).load()
     point = store["storage"].values.mean(axis=1, dtype=np.float64)
     return _calibrated(ready, point, store["out_of_fold"].values, store["out_of_half"].values)
 
 
-def _global(ready: Prepared, urls: dict[str, str]) -> Prediction:
+def _global(ready: Prepared, urls: dict[str, str], _: Any) -> Prediction:
     nets = open_store(urls["basin_nets"])["storage"].values
     shipped, apart = nets[: ready.setup.global_members], iter(nets[ready.setup.global_members :])
 
@@ -174,7 +176,7 @@ def _global(ready: Prepared, urls: dict[str, str]) -> Prediction:
     )
 
 
-def _region_out(ready: Prepared, urls: dict[str, str]) -> Prediction:
+def _region_out(ready: Prepared, urls: dict[str, str], _: Any) -> Prediction:
     nets = open_store(urls["region_nets"])["standard"].values
     problem, members = ready.problem, ready.setup.region_members
     halves = nets[len(ready.regions) * members :]

@@ -17,6 +17,7 @@ from sciml.nn.checkpoint import load_checkpoint
 from sciml.nn.lstm import GlobalLSTM, GlobalLSTMConfig
 from sciml.nn.training import TrainingConfig, fit, single_thread
 
+NETS_VERSION = 1  # raise it when training makes other networks, of mascons or of basins: old ones are not reused
 FEWEST_EPOCHS = 8
 BATCH = 32
 FLOOR_MM = 50.0  # a mascon's weight stops growing where it hardly moves

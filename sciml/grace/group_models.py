@@ -5,7 +5,8 @@ contrasts between neighbouring groups in half of the training years, by a model 
 the other half.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import Ridge
@@ -17,9 +18,11 @@ from sciml.data.stores import open_store
 from sciml.grace import basins, features, regroup
 from sciml.grace.baselines import FEWEST_MONTHS
 from sciml.grace.basin_nets import Prepared
+from sciml.grace.basin_table import FLUXES
 from sciml.grace.basins import MEMBERS, LeftOut, Prediction, Regrouped
 from sciml.grace.lags import lag_sequences
-from sciml.grace.local_lstm import LocalLSTMConfig, fit_units, predict_units
+from sciml.grace.local_lstm import fit_units, predict_units
+from sciml.grace.search import local_config, names_of
 
 RIDGE_ALPHA = 30.0
 
@@ -27,7 +30,7 @@ RIDGE_ALPHA = 30.0
 Apply = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def global_lstm(ready: Prepared, urls: dict[str, str]) -> Prediction:
+def global_lstm(ready: Prepared, urls: dict[str, str], _: Any) -> Prediction:
     """Nets trained on all groups, applied to basins; shares and errors from nets without the neighbourhood."""
     work, nets = _work(ready), open_store(urls["group_nets"])["storage"].values
     members, regions = ready.setup.global_members, int(ready.group_region.max()) + 1
@@ -43,12 +46,12 @@ def global_lstm(ready: Prepared, urls: dict[str, str]) -> Prediction:
     return basins.assemble_regroup(work, nets[:members], left, scale, MEMBERS, ready.setup.seed)
 
 
-def group_mean(ready: Prepared, _: dict[str, str]) -> Prediction:
+def group_mean(ready: Prepared, *_: Any) -> Prediction:
     """What GRACE saw of the neighbourhood, for each of its basins."""
     return _with_contrast(ready, lambda kept, place, group: np.zeros((len(place), len(ready.problem.months))))
 
 
-def ridge(ready: Prepared, _: dict[str, str]) -> Prediction:
+def ridge(ready: Prepared, *_: Any) -> Prediction:
     """Ridge trained on a group's mean, applied to its basins with their whole contrast."""
     problem = _work(ready).problem
     filled = features.fill_families(problem.predictors, problem.reference(problem.train))
@@ -72,13 +75,17 @@ def ridge(ready: Prepared, _: dict[str, str]) -> Prediction:
     return _with_contrast(ready, apply)
 
 
-def lstm(ready: Prepared, _: dict[str, str]) -> Prediction:
-    """The paper's ensemble trained on a group's mean, applied to its basins with their whole contrast."""
+def lstm(ready: Prepared, _: dict[str, str], settings: Mapping[str, Any]) -> Prediction:
+    """The paper's ensemble trained on a group's mean, applied to its basins with their whole contrast.
+
+    settings: as in `search.defaults`.
+    """
     problem, setup = _work(ready).problem, ready.setup
-    known = np.isfinite(problem.predictors)
-    mean = np.where(known, problem.predictors, 0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
-    mean = mean.astype(np.float32)
-    table = lag_sequences(mean, mean, ready.data.windows, problem.months, setup.lags)
+    predictors = problem.predictors[..., [FLUXES.index(name) for name in names_of(settings)]]
+    known = np.isfinite(predictors)
+    mean = np.where(known, predictors, 0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
+    mean = np.where(known.any(axis=2), mean, np.nan).astype(np.float32)
+    table = lag_sequences(mean, mean, ready.data.windows, problem.months, int(settings["lags"]))
     groups = len(_work(ready).observed)
 
     def apply(kept: np.ndarray, place: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -86,9 +93,9 @@ def lstm(ready: Prepared, _: dict[str, str]) -> Prediction:
         states = fit_units(
             table[:groups],
             storage,
-            np.ones(storage.shape),
+            1 / np.square(problem.uncertainty[:groups]),
             kept & np.isfinite(table[:groups]).all(axis=(2, 3)) & np.isfinite(storage),
-            LocalLSTMConfig(members=setup.members),
+            local_config(settings),
             [f"group {number}" for number in range(groups)],
             seed_for(setup.seed, "regroup"),
         )

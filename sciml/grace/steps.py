@@ -190,8 +190,8 @@ class LocalLstm:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """Address of the one item of a stage that needs everything at once."""
+class FitItem:
+    """Address of the one fit, which needs everything at once."""
 
     fit: int = 0
 
@@ -215,7 +215,7 @@ class LearnShare:
     problem: Problem
     model_url: str
 
-    def __call__(self, item: Whole) -> dict[str, np.ndarray]:
+    def __call__(self, item: FitItem) -> dict[str, np.ndarray]:
         problem, cells = self.problem, self.problem.layout.cells
         trained, store = problem.trained, open_store(self.model_url)
         observed, uncertainty = problem.anomaly()[:, trained], problem.series(problem.uncertainty)[:, trained]
