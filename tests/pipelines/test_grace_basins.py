@@ -149,6 +149,26 @@ def test_basins_with_holes_are_scored_where_they_are_known(table: list[str], tmp
     assert {"lstm", "global_lstm", "ridge"} <= set(left_out) and left_out["ridge"]["nse_median"] > 0.7
 
 
+def test_a_basin_without_a_flux_and_a_mask_of_one_basin_do_not_stop_the_job(
+    table: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*table, "--experiment", "basins", "--models", "ridge"]
+    with xr.open_dataset(table[table.index("--twsa") + 1]) as ds:
+        for family in ("ERA5_Land", "MERRA2"):
+            ds[f"R_{family}"][4] = np.nan
+        ds.to_netcdf(tmp_path / "basins.nc")
+    with xr.open_dataset(table[table.index("--basin-mask") + 1]) as ds:
+        ds.where(ds["basin_index"] == 0).to_netcdf(tmp_path / "mask.nc")
+    for flag, file in (("--twsa", "basins.nc"), ("--predictors", "basins.nc"), ("--basin-mask", "mask.nc")):
+        options[options.index(flag) + 1] = str(tmp_path / file)
+    assert main([*options, "--run-dir", str(tmp_path / "run"), "--executor", "serial"]) == 0
+    said = capsys.readouterr().out
+    assert "1 basins are left out, mrro is known in fewer than 24 training months: BASIN 4" in said
+    assert "basins_region_out is left out: of 1 basins with a place" in said
+    scores = json.loads((tmp_path / "run/metrics.json").read_text())["scores"]
+    assert set(scores) == {"basins"} and scores["basins"]["ridge"]["n"] == 11
+
+
 def test_a_planted_water_budget_is_learned(run: Path) -> None:
     scores = json.loads((run / "metrics.json").read_text())["scores"]["basins"]
     assert scores["ridge"]["nse_median"] > 0.8

@@ -162,6 +162,7 @@ def test_every_model_is_scored_on_the_same_months_of_four_states_and_six_basins(
 def test_the_page_says_that_the_monitor_knows_grace(run: Path) -> None:
     page = (run / "report.html").read_text()
     assert "not independent of GRACE" in page
+    assert "2015-01 to the last month with predictors and Drought Monitor" in page
     assert {p.stem for p in (run / "figures").glob("drought-*.png")} == {
         "drought-classes",
         "drought-series",
