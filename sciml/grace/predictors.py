@@ -102,8 +102,8 @@ class Coarse:
         }
 
     def _weights(self, item: Block) -> tuple[csr_array, np.ndarray]:
-        """(mascon, cell) weights that sum to 1, and the packed indices of those cells. Sparse, for a sparse product adds
-        up one window as it adds up many; that of full matrices may round otherwise."""
+        """(mascon, cell) weights that sum to 1, and the packed indices of those cells. Sparse, for a sparse product
+        adds up one window as it adds up many; that of full matrices may round otherwise."""
         layout = self.layout
         own = layout.of(item)
         mean = mean_operator(
