@@ -10,8 +10,11 @@ import pytest
 import xarray as xr
 
 from cluster import cli
+from cluster.run import read_config
 from pipelines import grace_update
 from pipelines.grace_downscale import main
+from sciml.core.errors import ConfigError
+from sciml.grace.config import GraceConfig
 from tests.pipelines.test_grace_files import files  # noqa: F401 (a fixture)
 
 Files = tuple[xr.Dataset, xr.Dataset]
@@ -74,10 +77,19 @@ def test_an_update_equals_a_whole_run(
     assert [line["first_month"] for line in lineage] == ["2020-06", "2020-10"][: len(steps)]
     assert lineage[-1]["last_month"] == "2020-12" and sum(line["windows"] for line in lineage) >= 7
     capsys.readouterr()
-    bytes_before = (tmp_path / "run/downscale.nc").read_bytes()
+    longer = product(tmp_path / "run")
     assert run(tmp_path / "run", "--update", *given(tmp_path / "long")) == 0
     assert "nothing new: GRACE ends in 2020-12" in capsys.readouterr().out
-    assert (tmp_path / "run/downscale.nc").read_bytes() == bytes_before
+    for found, expected in zip(product(tmp_path / "run"), longer, strict=True):
+        xr.testing.assert_identical(found, expected)
+    told = read_config(str(tmp_path / "run"))
+    assert not told["update"] and told["twsa"] == str(tmp_path / "long/grace.nc")
+    if model == "ridge":
+        assert run(tmp_path / "run", *options, *given(tmp_path / "short")) == 0
+        assert product(tmp_path / "run")[0].sizes["time"] == before.sizes["time"]
+        assert run(tmp_path / "run", "--update=true", *given(tmp_path / "long")) == 0
+        for found, expected in zip(product(tmp_path / "run"), longer, strict=True):
+            xr.testing.assert_identical(found, expected)
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +142,9 @@ def test_what_is_no_continuation_is_refused_in_one_line_and_changes_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write(tmp_path / "new", spoil(*files))  # type: ignore[operator]
-    before = (made / "run/downscale.nc").read_bytes()
+    before, told = ((made / "run" / name).read_bytes() for name in ("downscale.nc", "config.yaml"))
     assert run(made / "run", "--update", *given(tmp_path / "new")) == 2
+    assert (made / "run/config.yaml").read_bytes() == told
     said = capsys.readouterr().err.strip()
     assert re.search(says.replace("(", r"\(").replace(")", r"\)"), said) and len(said.splitlines()) == 1
     assert (made / "run/downscale.nc").read_bytes() == before and not (made / "run/lineage.json").exists()
@@ -150,6 +163,21 @@ def test_an_update_has_the_runs_own_options(
 ) -> None:
     assert run(made / "run", "--update", *options, *given(made / "long")) == 2
     assert says in capsys.readouterr().err
+
+
+def test_what_is_an_update_and_what_is_not(made: Path, tmp_path: Path) -> None:
+    folder = ["--run-dir", str(made / "run")]
+    for words in (["--update"], ["--update=true"], ["--update", "true"]):
+        found = GraceConfig.parse([*words, *folder])
+        assert found.update and found.source == "gridded" and found.models == ("ridge",)  # as the run was told
+    words = ["--source", "gridded", *given(made / "long"), *folder]
+    assert not GraceConfig.parse(["--update", "false", *words]).update
+    assert GraceConfig.parse(["--update=false", *words]).models != ("ridge",)
+    with pytest.raises(ConfigError, match="--update"):
+        GraceConfig.parse(["--update=perhaps", *words])
+    (tmp_path / "job.yaml").write_text("update: true\nsource: gridded\ntwsa: a\npredictors: b\n")
+    with pytest.raises(ConfigError, match=r"job\.yaml: update: true; an update is asked for with --update --run-dir"):
+        GraceConfig.parse(["--config", str(tmp_path / "job.yaml")])
 
 
 def test_an_update_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
