@@ -18,12 +18,11 @@ LABELS = {
     "lstm": "downscaled (LSTM per basin)",
     "global_lstm": "downscaled (global LSTM)",
 }
-_CLASS_LABEL = "drought class: 0 none, 1 D0 ... 5 D4"
 
 
 def class_maps(cells: maps.Cells, month: np.datetime64, layers: Mapping[str, np.ndarray]) -> Illustration:
     """Drought classes of one month. layers: title -> (cell,) 0 for none, 1 for D0 .. 5 for D4, NaN without data."""
-    scale = maps.Scale(_CLASS_LABEL, "sequential", 0.0, 5.0)
+    scale = maps.Scale("drought class", classes=("none", *CLASSES))
     figure = maps.map_figure(cells, [maps.Layer(title, values, scale) for title, values in layers.items()])
     wide = {title: float(np.nanmean(values >= 2)) for title, values in layers.items()}
     shares = ", ".join(f"{title} {share:.0%}" for title, share in wide.items())

@@ -50,19 +50,24 @@ class Cells:
 class Scale:
     """Colours of values. label: quantity with unit; kind: "diverging" (centred on zero, or on `centre`), "sequential"
     or "skill" (centred on zero, other colours than storage); low, high: ends (default from the data: 1st and 99th
-    percentile, rounded outwards to a plain number)."""
+    percentile, rounded outwards to a plain number). classes: names of the values 0, 1, ..., worse upwards, in place of
+    all these."""
 
     label: str
     kind: str = "diverging"
     low: float | None = None
     high: float | None = None
     centre: float = 0.0
+    classes: tuple[str, ...] = ()
 
     def resolve(self, values: np.ndarray) -> tuple[Colormap, Normalize, str]:
         """Colour map, norm and the ends that values exceed ("neither", "min", "max", "both")."""
         finite = values[np.isfinite(values)]
         if not finite.size:
             raise ValueError(f"map of {self.label}: no finite value; a blank panel is a mistake")
+        if self.classes:
+            colours = ["white", *matplotlib.colormaps[style.CLASSES](np.linspace(0.1, 1.0, len(self.classes) - 1))]
+            return ListedColormap(colours), Normalize(-0.5, len(self.classes) - 0.5), "neither"
         low, high = np.quantile(finite, [0.01, 0.99])
         if self.kind == "sequential":
             low = _plain(low, up=False) if self.low is None else self.low
@@ -362,7 +367,10 @@ def _bar(
         aspect=(45 if several else 32) if lying else 16,
         pad=0.03 if lying else 0.02,
     )
-    if lying and not several:  # under one panel there is room for few numbers
+    if scale.classes:
+        bar.set_ticks(range(len(scale.classes)), labels=scale.classes)
+        bar.ax.tick_params(length=0)
+    elif lying and not several:  # under one panel there is room for few numbers
         bar.locator = matplotlib.ticker.MaxNLocator(4, steps=[1, 2, 5, 10])
         bar.update_ticks()
     bar.set_label(scale.label)

@@ -19,6 +19,7 @@ GAP = "#e8e8e8"
 DIVERGING = "RdBu"  # blue is wet, red is dry
 SEQUENTIAL = "viridis"
 SKILL = "PuOr"
+CLASSES = "YlOrRd"  # classes that get worse
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",

@@ -113,6 +113,13 @@ def test_diverging_colours_are_centred_on_zero_and_say_what_they_cut():
     assert np.isclose(norm.vmax - 1, 1 - norm.vmin)
 
 
+def test_each_class_has_a_colour_of_its_own() -> None:
+    colours, norm, extend = maps.Scale("class", classes=("none", "bad", "worse")).resolve(np.array([0.0, 2.0]))
+    assert len({tuple(colours(norm(k))) for k in range(3)}) == 3 and extend == "neither"
+    lightness = [sum(colours(norm(k))[:3]) for k in range(3)]
+    assert lightness == sorted(lightness, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("value", "up", "expected"),
     [(17, True, 20), (-17, False, -20), (-17, True, -15), (0.0234, True, 0.025), (100, True, 100), (0, True, 0)],
