@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from cluster.train import Training
 from pipelines import grace_drought, grace_flood
 from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import InputError
-from sciml.data.splits import Period
 from sciml.grace import basin_models, basin_nets, basin_report, ingest, search
 from sciml.grace.basin_models import Assemble, BasinBlock, BasinLstm, Whole
 from sciml.grace.basin_nets import Net, NetItem, PredictNets, Prepared, Setup, TrainNets
@@ -105,14 +102,10 @@ def setup_of(config: GraceConfig) -> tuple[Setup, dict[str, Any]]:
     source = BasinSource(
         config.twsa, config.twsa_variable, config.predictor_family, config.real_months, config.basin_mask
     )
-    train, test = (
-        Period(first, str(np.datetime64(last, "M") + 1))
-        for first, last in ((config.train_first, config.train_last), (config.test_first, config.test_last))
-    )
     setup = Setup(
         source,
-        train,
-        test,
+        config.train,
+        config.test,
         groups=config.groups,
         folds=config.folds,
         members=config.members,

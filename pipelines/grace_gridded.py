@@ -13,7 +13,6 @@ from pipelines import grace_flood
 from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import InputError
 from sciml.core.urls import join
-from sciml.data.splits import Period
 from sciml.data.stores import open_store
 from sciml.generated import earth_store
 from sciml.generated import world as generated
@@ -203,8 +202,8 @@ def problem_of(
         names=_features(config, world),
         months=world.months,
         windows=world.windows,
-        train=Period(config.train_first, str(np.datetime64(config.train_last, "M") + 1)),
-        test=Period(config.test_first, str(np.datetime64(config.test_last, "M") + 1)),
+        train=config.train,
+        test=config.test,
         folds=config.folds,
         layout=layout,
         seed=config.seed,

@@ -4,12 +4,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from sciml.core.config import Config, options_of
 from sciml.core.errors import ConfigError
 from sciml.core.urls import exists, join, read_bytes
+from sciml.data.splits import Period
 
 MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
 Model = Literal["lstm", "global_lstm", "ridge"]
@@ -117,6 +119,16 @@ class GraceConfig(Config):
         return found
 
     @property
+    def train(self) -> Period:
+        """Training months."""
+        return _period(self.train_first, self.train_last)
+
+    @property
+    def test(self) -> Period:
+        """Test months."""
+        return _period(self.test_first, self.test_last)
+
+    @property
     def amends(self) -> bool:
         return self.update
 
@@ -183,6 +195,10 @@ def _is_true(word: str) -> bool:
         return TypeAdapter(bool).validate_python(word)
     except ValidationError:
         return False
+
+
+def _period(first: str, last: str) -> Period:
+    return Period(first, str(np.datetime64(last, "M") + 1))
 
 
 EXPERIMENTS: Mapping[str, tuple[str, ...]] = {
