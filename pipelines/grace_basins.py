@@ -10,13 +10,16 @@ from cluster.train import Training
 from pipelines import grace_drought, grace_flood
 from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import InputError
-from sciml.grace import basin_models, basin_nets, basin_report, ingest, search
-from sciml.grace.basin_models import Assemble, BasinBlock, BasinLstm, Whole
-from sciml.grace.basin_nets import Net, NetItem, PredictNets, Prepared, Setup, TrainNets
-from sciml.grace.basin_table import FLUXES, BasinSource
+from sciml.grace import ingest, search
+from sciml.grace.basins import models as basin_models
+from sciml.grace.basins import nets as basin_nets
+from sciml.grace.basins import report
+from sciml.grace.basins.models import Assemble, BasinBlock, BasinLstm, Whole
+from sciml.grace.basins.nets import Net, NetItem, PredictNets, Prepared, Setup, TrainNets
+from sciml.grace.basins.table import FLUXES, BasinSource
 from sciml.grace.config import GraceConfig
 from sciml.grace.global_lstm import GlobalTraining
-from sciml.grace.gridded_lstm import NETS_VERSION
+from sciml.grace.gridded.lstm import NETS_VERSION
 from sciml.report.results import write_report
 
 SECONDS_PER_NET = 12.0  # measured on one core with 164 basins
@@ -27,21 +30,21 @@ def job(config: GraceConfig, engine: Engine) -> str:
     setup, experiments, mascons = _stages(config, engine)
     ready, mascons_url = setup.prepare(), mascons.url if mascons else ""
     findings = [
-        basin_report.finding(ready, experiment, models, ref.url, mascons_url)
+        report.finding(ready, experiment, models, ref.url, mascons_url)
         for experiment, (models, ref) in experiments.items()
         if experiment.removesuffix("_region_out") in config.experiments
     ]
     if config.preset == "paper" and "basins" in config.experiments:
         models, ref = experiments["basins"]
-        findings.append(basin_report.cross_validation(ready, models, ref.url))
+        findings.append(report.cross_validation(ready, models, ref.url))
     if "flood" in config.experiments:
         models, ref = experiments["basins"]
         findings += grace_flood.basins(config, setup, models, ref.url, mascons_url)
     if "drought" in config.experiments:
         store = grace_drought.stage(config, engine, setup, experiments["basins"][1])
         findings.append(grace_drought.finding(config, setup, store))
-    more = [basin_report.mascon_section(config.mascons)] if mascons else []
-    facts = basin_report.facts(config, ready, engine.run.stores)
+    more = [report.mascon_section(config.mascons)] if mascons else []
+    facts = report.facts(config, ready, engine.run.stores)
     return write_report(engine.run.url, config.pipeline, "GRACE on river basins", findings, facts, more)
 
 

@@ -8,12 +8,12 @@ from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from sciml.core.digest import fingerprint
 from sciml.data.readers import counties, usdm
-from sciml.grace import drought, drought_report, drought_scores
-from sciml.grace.basin_models import Whole
-from sciml.grace.basin_nets import Setup
+from sciml.grace.basins.models import Whole
+from sciml.grace.basins.nets import Setup
 from sciml.grace.config import GraceConfig
-from sciml.grace.drought import BASELINES, DroughtSetup
-from sciml.grace.drought_scores import Observed
+from sciml.grace.drought import report, scores, storage
+from sciml.grace.drought.scores import Observed
+from sciml.grace.drought.storage import BASELINES, DroughtSetup
 from sciml.report.results import Finding
 
 
@@ -23,7 +23,7 @@ def check(config: GraceConfig, basins: Setup) -> None:
     observed = _observed(config, basins)
     for note in (*_table(config.usdm, config.county_centers).attrs.get("notes", []), *observed.notes):
         print(note, flush=True)
-    drought_scores.check(ready, observed, basins.test.first)
+    scores.check(ready, observed, basins.test.first)
 
 
 def stage(config: GraceConfig, engine: Engine | Plan, basins: Setup, members: StoreRef) -> StoreRef:
@@ -36,8 +36,8 @@ def stage(config: GraceConfig, engine: Engine | Plan, basins: Setup, members: St
         "drought",
         1,
         [Whole(number) for number in range(len(models))],
-        drought.template(ready, models),
-        drought.Downscale(setup, models, members.url),
+        storage.template(ready, models),
+        storage.Downscale(setup, models, members.url),
         config=config.result_fields("train_first", "train_last") | {"models": models},
         inputs={name: fingerprint(url) for name, url in files.items()} | {"members": members.digest},
         seconds=10.0,
@@ -48,12 +48,12 @@ def stage(config: GraceConfig, engine: Engine | Plan, basins: Setup, members: St
 
 def finding(config: GraceConfig, basins: Setup, store: StoreRef) -> Finding:
     """Scores and sections. store: from `stage`."""
-    return drought_report.finding(_setup(config, basins), _observed(config, basins), store.url, config.seed)
+    return report.finding(_setup(config, basins), _observed(config, basins), store.url, config.seed)
 
 
 def _observed(config: GraceConfig, basins: Setup) -> Observed:
     table = _table(config.usdm, config.county_centers)
-    return drought_scores.observe(_setup(config, basins).prepare(), table, basins.prepare().data.names)
+    return scores.observe(_setup(config, basins).prepare(), table, basins.prepare().data.names)
 
 
 @functools.lru_cache(maxsize=1)

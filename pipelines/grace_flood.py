@@ -13,12 +13,14 @@ from sciml.data.readers import counties, precipitation, storm_events
 from sciml.data.stores import open_store
 from sciml.generated import earth_store, floods
 from sciml.generated.earth import EarthConfig
-from sciml.grace import basin_report, flood, flood_cases, flood_report
-from sciml.grace.basin_nets import Prepared, Setup
+from sciml.grace.basins import report
+from sciml.grace.basins.nets import Prepared, Setup
 from sciml.grace.config import GraceConfig
-from sciml.grace.flood import KINDS, FloodCase
-from sciml.grace.gridded_report import Results
-from sciml.grace.steps import Problem
+from sciml.grace.flood import cases, potential
+from sciml.grace.flood import report as flood_report
+from sciml.grace.flood.potential import KINDS, FloodCase
+from sciml.grace.gridded.report import Results
+from sciml.grace.gridded.steps import Problem
 from sciml.report.maps import Cells
 from sciml.report.results import Finding
 
@@ -36,14 +38,14 @@ def check(config: GraceConfig) -> None:
 
 def check_basins(config: GraceConfig, setup: Setup, mascons_url: str) -> None:
     """Refuse reports that leave nothing to score, before hours are spent on the networks. mascons_url: store or ""."""
-    flood.check(_basin_case(config, setup, {}, mascons_url)[0], "flood")
+    potential.check(_basin_case(config, setup, {}, mascons_url)[0], "flood")
 
 
 def check_cells(config: GraceConfig, problem: Problem, planted_url: str) -> None:
     """As `check_basins`, for half-degree cells, as soon as their predictors stand."""
     reported, covered, notes = _on_cells(config, problem, planted_url)
-    rain = flood_cases.cell_rain(problem, config.precipitation)
-    flood.check(flood_cases.of_cells(problem, {}, rain, reported, covered, notes)[0], "flood")
+    rain = cases.cell_rain(problem, config.precipitation)
+    potential.check(cases.of_cells(problem, {}, rain, reported, covered, notes)[0], "flood")
 
 
 def basins(
@@ -67,8 +69,8 @@ def _basin_case(
     ready, known = setup.prepare(), dict(storage)
     if mascons_url:
         known["mascon"] = np.full((len(ready.data.names), len(ready.data.months)), np.nan)
-        known["mascon"][ready.placed] = basin_report.mascon_storage(ready, mascons_url, ready.placed)
-    return flood_cases.of_basins(ready, known, _reports(config), config.precipitation, setup.train, setup.test)
+        known["mascon"][ready.placed] = report.mascon_storage(ready, mascons_url, ready.placed)
+    return cases.of_basins(ready, known, _reports(config), config.precipitation, setup.train, setup.test)
 
 
 def planted(config: GraceConfig, engine: Engine | Plan) -> StoreRef:
@@ -90,12 +92,12 @@ def cells(config: GraceConfig, results: Results, planted_url: str) -> list[Findi
     else:
         points = _points(_reports(config))
         where = "Half-degree cells with reports of the NCEI Storm Events Database"
-    rain = flood_cases.cell_rain(problem, config.precipitation)
-    case, kept = flood_cases.of_cells(problem, results.downscaled, rain, reported, covered, notes)
+    rain = cases.cell_rain(problem, config.precipitation)
+    case, kept = cases.of_cells(problem, results.downscaled, rain, reported, covered, notes)
     near = Cells(
         land.latitude[kept],
         land.longitude[kept],
-        flood_cases.resolution(land.latitude, land.longitude),
+        cases.resolution(land.latitude, land.longitude),
         land_latitude=land.latitude,
         land_longitude=land.longitude,
         borders=land.parent[kept],
@@ -108,7 +110,7 @@ def _on_cells(
 ) -> tuple[Mapping[str, np.ndarray], np.ndarray, Sequence[str]]:
     """Reports and covered months of the real cells, and notes: planted ones, or those of files."""
     if not planted_url:
-        return flood_cases.reports_on_cells(problem, _reports(config))
+        return cases.reports_on_cells(problem, _reports(config))
     store, source = open_store(planted_url).load(), problem.layout.source[problem.layout.real]
     reported = {kind: store[kind].values[source] == 1 for kind in KINDS}
     note = (
@@ -158,5 +160,5 @@ def _basin_map(ready: Prepared, basin: np.ndarray) -> tuple[Cells, np.ndarray]:
     first[basin[::-1]] = np.arange(len(basin))[::-1]
     shown = first[parent] >= 0
     latitude, longitude = table["cell_lat"].values, table["cell_lon"].values
-    near = Cells(latitude[shown], longitude[shown], flood_cases.resolution(latitude, longitude), borders=parent[shown])
+    near = Cells(latitude[shown], longitude[shown], cases.resolution(latitude, longitude), borders=parent[shown])
     return near, first[parent][shown]

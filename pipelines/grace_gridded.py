@@ -17,24 +17,15 @@ from sciml.data.stores import open_store
 from sciml.generated import earth_store
 from sciml.generated import world as generated
 from sciml.generated.earth import EarthConfig
-from sciml.grace import (
-    estimate,
-    gridded_lstm,
-    gridded_report,
-    gridded_ridge,
-    ingest,
-    predictors,
-    product,
-    search,
-    steps,
-)
+from sciml.grace import ingest, search
 from sciml.grace.config import GraceConfig
 from sciml.grace.downscale import Cells
-from sciml.grace.gridded_report import Results
-from sciml.grace.layout import Block, Layout, pack
-from sciml.grace.product import Basins
-from sciml.grace.steps import LocalLstm, Problem
-from sciml.grace.world import Target, World, covered_windows, open_predictors, records_of, with_predictors
+from sciml.grace.gridded import estimate, lstm, predictors, product, report, ridge, steps
+from sciml.grace.gridded.layout import Block, Layout, pack
+from sciml.grace.gridded.product import Basins
+from sciml.grace.gridded.report import Results
+from sciml.grace.gridded.steps import LocalLstm, Problem
+from sciml.grace.gridded.world import Target, World, covered_windows, open_predictors, records_of, with_predictors
 from sciml.report.results import write_report
 
 MAP_ROWS = 24
@@ -68,8 +59,8 @@ def job(config: GraceConfig, engine: Engine) -> str:
     for experiment, (results, downscaled) in outcomes.items():
         if not experiment.startswith(config.experiments):
             continue
-        table, scores = gridded_report.score(experiment, results)
-        members = downscaled[gridded_report.best(scores, results)]
+        table, scores = report.score(experiment, results)
+        members = downscaled[report.best(scores, results)]
         problem = results.problem
         basins = basins_of(config, problem.layout.cells)
         mapped = engine.stage(map_stage(f"map_{experiment}", problem, members))
@@ -79,12 +70,12 @@ def job(config: GraceConfig, engine: Engine) -> str:
         several = f"_{experiment}" if len(outcomes) > 1 else ""
         product.write_netcdf(means.url, join(engine.run.url, f"basin_means{several}.nc"))
         if config.preset == "paper":
-            findings.append(gridded_report.cross_validation(experiment, results))
-        findings.append(gridded_report.finding(experiment, results, table, scores, basins, means.url))
+            findings.append(report.cross_validation(experiment, results))
+        findings.append(report.finding(experiment, results, table, scores, basins, means.url))
     if flood:
         total = next(results for name, (results, _) in outcomes.items() if name.startswith(TOTAL_STORAGE))
         findings += grace_flood.cells(config, total, planted.url if planted else "")
-    facts = gridded_report.facts(config, results.problem, engine.run.stores)
+    facts = report.facts(config, results.problem, engine.run.stores)
     return write_report(engine.run.url, config.pipeline, "GRACE downscaling", findings, facts)
 
 
@@ -243,7 +234,7 @@ def _downscale(
         elif config.features:
             own |= config.result_fields("features")
         if model == "global_lstm":
-            own |= {"nets_version": gridded_lstm.NETS_VERSION}
+            own |= {"nets_version": lstm.NETS_VERSION}
         members, function = model_of(config, problem, engine, model, name, inputs, own, own.get("settings"))
         predicted = engine.stage(
             Stage(
@@ -291,17 +282,17 @@ def model_of(
     own: configuration of the stage; settings: of the network, the defaults where an older run recorded none.
     """
     if model == "ridge":
-        return config.members, gridded_ridge.PredictRidge(problem, config.members)
+        return config.members, ridge.PredictRidge(problem, config.members)
     settings = settings or search.defaults(model, problem.names, config.members, config.lags)
     problem = replace(problem, names=search.names_of(settings))
     if model == "lstm":
         local = search.local_config(settings)
         return local.members, steps.LocalLstm(problem, local, int(settings["lags"]))
     chosen = search.global_settings(settings)
-    train = gridded_lstm.TrainGlobal(problem, config.global_members, chosen)
+    train = lstm.TrainGlobal(problem, config.global_members, chosen)
     training = Training(f"global_lstm_{name}", digest([own, inputs]), train, members=train.total)
     checkpoints = engine.train(training, seconds=estimate.seconds_of_net(problem), memory_bytes=int(1e8))
-    return config.global_members, gridded_lstm.PredictGlobal(problem, config.global_members, tuple(checkpoints), chosen)
+    return config.global_members, lstm.PredictGlobal(problem, config.global_members, tuple(checkpoints), chosen)
 
 
 def _members(

@@ -17,9 +17,11 @@ from pipelines import grace_basins, grace_gridded
 from sciml.core.digest import digest
 from sciml.core.errors import ConfigError
 from sciml.core.urls import read_bytes
-from sciml.grace import basin_report, gridded_report, search_report
-from sciml.grace.basin_table import FLUXES
+from sciml.grace import search_report
+from sciml.grace.basins import report
+from sciml.grace.basins.table import FLUXES
 from sciml.grace.config import SEARCHED, GraceConfig
+from sciml.grace.gridded import report as gridded_report
 from sciml.grace.search import (
     BasinJudge,
     GlobalJudge,
@@ -77,7 +79,7 @@ def _subject(config: GraceConfig, engine: Engine | Plan) -> Subject:
         setup, inputs = grace_basins.setup_of(config)
         ready = setup.prepare()
         inputs |= config.result_fields("twsa_variable", "predictor_family")
-        facts = partial(basin_report.facts, config, ready)
+        facts = partial(report.facts, config, ready)
         return Subject({"lstm": BasinJudge(setup)}, FLUXES, inputs, ready.data.months, facts)
     problem, predictors = grace_gridded.first_problem(config, engine)
     judges = {"lstm": LocalJudge(problem), "global_lstm": GlobalJudge(problem)}

@@ -20,12 +20,13 @@ from sciml.core.errors import InputError, RunError
 from sciml.core.urls import exists, join
 from sciml.data.months import MONTH
 from sciml.data.stores import open_store
-from sciml.grace import ingest, predictors, product, steps, update
+from sciml.grace import ingest
 from sciml.grace.config import GraceConfig
-from sciml.grace.layout import Layout, pack
-from sciml.grace.steps import Problem
-from sciml.grace.update import Growth
-from sciml.grace.world import Target, World, open_predictors, records_of, with_predictors
+from sciml.grace.gridded import predictors, product, steps, update
+from sciml.grace.gridded.layout import Layout, pack
+from sciml.grace.gridded.steps import Problem
+from sciml.grace.gridded.update import Growth
+from sciml.grace.gridded.world import Target, World, open_predictors, records_of, with_predictors
 
 LINEAGE = "lineage.json"
 TARGET = Target("twsa", "downscale", "twsa", "twsa_uncertainty")

@@ -3,10 +3,11 @@
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from sciml.core.digest import fingerprint
-from sciml.grace import well_models, well_report
 from sciml.grace.config import GraceConfig
-from sciml.grace.well_steps import Assemble, Fold, LeaveOut, Model, fold_template, members_template
-from sciml.grace.wells import WellSetup
+from sciml.grace.wells import models as well_models
+from sciml.grace.wells import report
+from sciml.grace.wells.steps import Assemble, Fold, LeaveOut, Model, fold_template, members_template
+from sciml.grace.wells.table import WellSetup
 from sciml.report.results import write_report
 
 SECONDS_PER_NET = 0.5  # measured on one core with 32 wells
@@ -16,8 +17,8 @@ def job(config: GraceConfig, engine: Engine) -> str:
     """All stages, scores, report."""
     setup, models, folds, members = _stages(config, engine)
     wells = setup.prepare()
-    finding = well_report.finding(wells, models, folds.url, members.url)
-    facts = well_report.facts(config, wells, engine.run.stores)
+    finding = report.finding(wells, models, folds.url, members.url)
+    facts = report.facts(config, wells, engine.run.stores)
     return write_report(engine.run.url, config.pipeline, "Groundwater at wells", [finding], facts)
 
 

@@ -9,7 +9,7 @@ from sciml.generated import earth_store
 from sciml.generated.earth import PREDICTORS, EarthConfig
 from sciml.generated.forcing import CLIMATES
 from sciml.generated.grace_signal import mission_records
-from sciml.grace.world import Target, World
+from sciml.grace.gridded.world import Target, World
 
 TARGETS = {
     name: Target(name, f"synthetic_{name}", f"twsa_{name}", f"uncertainty_{name}") for name in earth_store.TARGETS

@@ -19,12 +19,12 @@ from sciml.core.errors import ConfigError
 from sciml.core.urls import read_bytes
 from sciml.data.stores import Template, Variable
 from sciml.grace import baselines
-from sciml.grace.basin_nets import Setup
-from sciml.grace.basin_table import FLUXES
-from sciml.grace.gridded_lstm import GlobalSettings, PredictGlobal, TrainGlobal
+from sciml.grace.basins.nets import Setup
+from sciml.grace.basins.table import FLUXES
+from sciml.grace.gridded.lstm import GlobalSettings, PredictGlobal, TrainGlobal
+from sciml.grace.gridded.steps import Problem
 from sciml.grace.lags import lag_sequences
 from sciml.grace.local_lstm import LocalLSTMConfig, fit_units, predict_units
-from sciml.grace.steps import Problem
 
 Settings = Mapping[str, Any]
 MOST_UNITS = 64  # mascons that local networks are searched on, spread evenly

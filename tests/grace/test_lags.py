@@ -1,8 +1,8 @@
 import numpy as np
 
 from sciml.data.months import Records, timeline
+from sciml.grace.gridded.memory import inputs, record_series
 from sciml.grace.lags import lag_sequences
-from sciml.grace.memory import inputs, record_series
 
 MONTHS = np.arange(np.datetime64("2011-01"), np.datetime64("2013-01"))
 RECORDS = Records(

@@ -10,8 +10,8 @@ import pytest
 
 from pipelines.grace_downscale import main
 from sciml.data.stores import open_store
-from sciml.grace import well_models
-from sciml.grace.wells import Wells, WellSetup, month_means, out_of_sample, standardise
+from sciml.grace.wells import models as well_models
+from sciml.grace.wells.table import Wells, WellSetup, month_means, out_of_sample, standardise
 
 MONTHS = np.arange(np.datetime64("2004-01"), np.datetime64("2012-01"))
 OPTIONS = ["--folds", "2", "--global-members", "2", "--executor", "serial"]
@@ -229,7 +229,7 @@ def test_a_wrong_table_is_one_line(edit, message: str, table: Path, tmp_path: Pa
 
 
 def test_the_real_wells_follow_storage_with_the_sign_of_level(real_data: Path) -> None:
-    from sciml.grace.well_report import storage_and_depth
+    from sciml.grace.wells.report import storage_and_depth
 
     wells = WellSetup(str(real_data / "hydro" / "illinois_seyoum" / "dgwlData.csv.gz"), 4).prepare()
     assert wells.level.shape == (32, 172)

@@ -11,10 +11,11 @@ from cluster.job import Plan
 from cluster.stages import Stage, StoreRef
 from cluster.train import Training
 from pipelines import grace_basins, grace_downscale
-from sciml.grace import gridded_lstm, search
+from sciml.grace import search
 from sciml.grace.config import GraceConfig
 from sciml.grace.global_lstm import GlobalTraining
-from sciml.grace.gridded_lstm import GlobalSettings
+from sciml.grace.gridded import lstm
+from sciml.grace.gridded.lstm import GlobalSettings
 
 from .test_grace_basins import write_table
 
@@ -53,7 +54,7 @@ def changed(words: list[str], change: Callable[[], None]) -> set[str]:
 
 def test_gridded(monkeypatch: pytest.MonkeyPatch) -> None:
     words = [*SMALL, "--experiment", "synthetic_t2"]
-    found = changed(words, lambda: monkeypatch.setattr(gridded_lstm, "NETS_VERSION", -1))
+    found = changed(words, lambda: monkeypatch.setattr(lstm, "NETS_VERSION", -1))
     assert {"global_lstm_t2", "share_global_lstm_t2", "downscaled_global_lstm_t2"} <= found
     assert all("global_lstm" in name for name in found)
     other = partial(GlobalSettings, steps=7)
