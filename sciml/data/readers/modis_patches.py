@@ -164,8 +164,8 @@ def _places(window: np.ndarray, corner: np.ndarray, date: np.ndarray, file: str)
         at = int(np.flatnonzero(moved)[0])
         before, now = (f"{x:.0f}, {y:.0f}" for x, y in (corner[first][place][at], corner[at]))
         raise InputError(
-            f"{file}: variable 'window', patch {at}: window {window[at]} lies at {now} m, at {before} m before; expected"
-            " one place for each number; correct the numbers"
+            f"{file}: variable 'window', patch {at}: window {window[at]} lies at {now} m, before at {before} m;"
+            " expected one place for each number; correct the numbers"
         )
     both = np.stack([date.astype(int), window], axis=1)
     _, first, count = np.unique(both, axis=0, return_index=True, return_counts=True)
