@@ -1,6 +1,9 @@
-"""What an ensemble says of one record: its CRPS, its central interval, the place of the observation in it."""
+"""What an ensemble, or a normal distribution, says of one record: its CRPS, its central interval, the place of the
+observation in it.
+"""
 
 import numpy as np
+from scipy.special import ndtr
 from scipy.stats import t as student
 
 # Below 19 members no order statistic reaches the 5 % quantile: 1 / (19 + 1) = 0.05.
@@ -25,6 +28,16 @@ def crps(observed: np.ndarray, members: np.ndarray, *, fair: bool = True) -> np.
     rank = 2.0 * np.arange(1, count + 1) - count - 1
     spread = np.einsum("k,...kr->...r", rank, np.sort(members, axis=-2))
     return distance - spread / (count * (count - 1 if fair else count))
+
+
+def normal_crps(error: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """CRPS of a normal distribution: sigma [z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)], z = error / sigma.
+
+    Gneiting & Raftery 2007, doi:10.1198/016214506000001437. error: distribution's mean less what was observed.
+    """
+    z = error / sigma
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    return np.asarray(sigma * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi)))
 
 
 def central_interval(members: np.ndarray, *, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
