@@ -62,12 +62,8 @@ class Header:
     @property
     def whole(self) -> bool:
         """Whether the grid is that of its tile, not a part of it."""
-        edges = (
-            self.tile.west,
-            self.tile.north,
-            self.tile.west + sinusoidal.TILE_M,
-            self.tile.north - sinusoidal.TILE_M,
-        )
+        west, north, size = self.tile.west, self.tile.north, sinusoidal.TILE_M
+        edges = (west, north, west + size, north - size)
         found = (self.grid.west, self.grid.north, self.grid.east, self.grid.south)
         # the origins of the collections differ by less than a millimetre
         return bool(np.allclose(found, edges, rtol=0, atol=1.0))
@@ -114,6 +110,13 @@ def open_granule(
                 f"{file}: found collection {found.collection}, expected {collection}; take this granule out of the list"
             )
         yield Granule(found, sd)
+
+
+@contextlib.contextmanager
+def reopen(header: Header) -> Iterator[Granule]:
+    """Open a granule whose header was read before, without reading its metadata again."""
+    with open_hdf(header.file) as sd:
+        yield Granule(header, sd)
 
 
 def header(file: str, products: Collection[str]) -> Header:
@@ -196,13 +199,13 @@ def structure(sd: Any, file: str) -> str:
 def metadata(sd: Any, name: str, file: str) -> str:
     """Text of a metadata block `<name>.0`, `<name>.1` ..., empty where there is none."""
     try:
-        attributes = sd.attributes()
+        # one by one: the library is slow with long texts, and ArchiveMetadata is the longest
+        numbers = {sd.attr(number).info()[0]: number for number in range(sd.info()[1])}
+        parts = [key for key in numbers if re.fullmatch(rf"{name}\.\d+", key)]
+        parts.sort(key=lambda key: int(key.split(".")[1]))
+        return "".join(str(sd.attr(numbers[part]).get()).rstrip("\0") for part in parts)
     except HDF4Error as error:
         raise _damaged(file, str(error)) from error
-    parts = sorted(
-        (key for key in attributes if re.fullmatch(rf"{name}\.\d+", key)), key=lambda k: int(k.split(".")[1])
-    )
-    return "".join(str(attributes[part]).rstrip("\0") for part in parts)
 
 
 def metadata_value(text: str, name: str) -> str | None:
@@ -212,9 +215,7 @@ def metadata_value(text: str, name: str) -> str | None:
 
 
 def _no_structure(file: str) -> str:
-    raise InputError(
-        f"{file}: no StructMetadata.0, expected that of HDF-EOS2; fetch the granule as NASA distributes it"
-    )
+    raise InputError(f"{file}: no StructMetadata.0, expected HDF-EOS2; fetch the granule as NASA distributes it")
 
 
 def _base(file: str) -> str:
@@ -242,7 +243,8 @@ def _refuse_foreign(file: str, path: str) -> None:
         magic = opened.read(8)
     if _base(file).startswith(APPLE_DOUBLE) or magic[:4] == b"\x00\x05\x16\x07":
         raise InputError(
-            f"{file}: an AppleDouble companion that macOS made, no granule; name {_base(file).removeprefix(APPLE_DOUBLE)}"
+            f"{file}: an AppleDouble companion that macOS made, no granule;"
+            f" name {_base(file).removeprefix(APPLE_DOUBLE)}"
         )
     if magic[:4] != HDF4_MAGIC:
         kind = "HDF5 or NetCDF4" if magic == b"\x89HDF\r\n\x1a\n" else f"a file that begins with {magic[:4]!r}"
@@ -316,5 +318,6 @@ def _refuse_displaced(found: Header) -> None:
         v = sinusoidal.NORTH_M - (grid.north + grid.south) / 2
         lies = f"h{int(h // sinusoidal.TILE_M):02d}v{int(v // sinusoidal.TILE_M):02d}"
         raise InputError(
-            f"{found.file}: found tile {tile} in its name, yet its corners lie in {lies}; give the file its own name back"
+            f"{found.file}: found tile {tile} in its name, yet its corners lie in {lies};"
+            " give the file its own name back"
         )

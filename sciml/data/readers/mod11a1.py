@@ -1,7 +1,6 @@
 """MOD11A1 and MYD11A1, daily land surface temperature at 1 km, collections 6 and 6.1.
 
-Counts, scales and the bits of QC follow the MODIS Land Surface Temperature Products Users' Guide (Wan 2013, tables 7
-and 13). The file's own scale factors are held against them: a granule that was rescaled is refused.
+Counts, scales and the bits of QC follow the MODIS Land Surface Temperature Products Users' Guide (Wan 2013). The file's own scale factors are held against them: a granule that was rescaled is refused.
 """
 
 from collections.abc import Mapping
@@ -201,7 +200,7 @@ def _flag_variable(name: str, values: np.ndarray) -> xr.Variable:
 
 
 def _decoded(packed: Packed, counts: np.ndarray) -> xr.Variable:
-    """value = count * scale + offset, NaN where the count is the fill or means nothing; through a table of all counts."""
+    """value = count * scale + offset through a table of all counts; NaN where the count is the fill or not valid."""
     count = np.arange(np.iinfo(packed.dtype).max + 1)
     usable = (count >= packed.valid[0]) & (count <= packed.valid[1]) & (count != packed.fill)
     table = np.where(usable, count * packed.scale + packed.offset, np.nan).astype(np.float32)

@@ -39,10 +39,10 @@ def core_metadata(name: str, product: str, version: int) -> str:
     """The objects of CoreMetadata.0 that say what the granule is."""
 
     def object_(key: str, value: str) -> str:
-        return f"    OBJECT                 = {key}\n      NUM_VAL              = 1\n      VALUE                = {value}\n"
+        return f"    OBJECT         = {key}\n      NUM_VAL      = 1\n      VALUE        = {value}\n"
 
     return "\nGROUP                  = INVENTORYMETADATA\n" + "".join(
-        object_(key, value) + f"    END_OBJECT             = {key}\n\n"
+        object_(key, value) + f"    END_OBJECT     = {key}\n\n"
         for key, value in (
             ("LOCALGRANULEID", f'"{name}"'),
             ("VERSIONID", str(version)),
