@@ -5,6 +5,7 @@ objects and never touch metadata, so no two writers meet. Every object carries c
 object is a hole, not a fill value.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ class Variable:
     """One array of a store.
 
     dims: names. dtype: NumPy name. units: UDUNITS text. valid_range: values outside it are refused before writing.
-    may_be_missing: whether NaN is an answer (a gap, the sea) and not a mistake.
+    may_be_missing: whether NaN is an answer (a gap, the sea) and not a mistake. fill: the integer that means missing,
+    also where no item wrote. more: further CF attributes, such as scale_factor and add_offset of packed integers.
     """
 
     dims: tuple[str, ...]
@@ -37,6 +39,8 @@ class Variable:
     dtype: str = "float32"
     valid_range: tuple[float, float] | None = None
     may_be_missing: bool = False
+    fill: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def attributes(self) -> dict[str, Any]:
         """CF attributes."""
@@ -45,7 +49,13 @@ class Variable:
             found["standard_name"] = self.standard_name
         if self.valid_range:
             found["valid_range"] = list(self.valid_range)
-        return {key: value for key, value in found.items() if value}
+        fill = {} if self.fill is None else {"_FillValue": self.fill}
+        return {key: value for key, value in found.items() if value} | dict(self.more) | fill
+
+    def schema(self) -> dict[str, Any]:
+        """What a store's signature covers; without the fields that are empty, stores made before them stay valid."""
+        found = dataclasses.asdict(self)
+        return {key: value for key, value in found.items() if key not in ("fill", "more") or value not in (None, {})}
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,8 @@ class Template:
             name: [list(v.dims), str(v.dtype), np.asarray(v.values).astype(str).ravel().tolist()]
             for name, v in self.coordinates.items()
         }
-        return digest([dict(self.sizes), dict(self.variables), dict(self.shards), coordinates])
+        variables = {name: variable.schema() for name, variable in self.variables.items()}
+        return digest([dict(self.sizes), variables, dict(self.shards), coordinates])
 
     def validate(self, address: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Refuse arrays that are not what the template promises; names variable, place, found and expected."""
@@ -165,7 +176,7 @@ def create_store(url: str, template: Template) -> None:
                 dtype=variable.dtype,
                 serializer=BytesCodec(),
                 compressors=[ZstdCodec(level=3), Crc32cCodec()],
-                fill_value=np.nan if np.dtype(variable.dtype).kind == "f" else 0,
+                fill_value=np.nan if np.dtype(variable.dtype).kind == "f" else variable.fill or 0,
                 dimension_names=variable.dims,
                 attributes=variable.attributes() | _auxiliary(template, variable),
                 overwrite=True,
