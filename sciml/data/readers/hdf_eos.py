@@ -5,6 +5,7 @@ a reprojection tool lacks that block. The grid comes from `StructMetadata.0` (HD
 """
 
 import contextlib
+import functools
 import os
 import re
 import tempfile
@@ -76,20 +77,24 @@ class Granule:
     header: Header
     sd: Any
 
-    @property
-    def fields(self) -> list[str]:
-        return list(self.sd.datasets())
+    @functools.cached_property
+    def fields(self) -> dict[str, tuple[int, ...]]:
+        """Names of the fields with their shapes."""
+        return {name: tuple(found[1]) for name, found in self.sd.datasets().items()}
 
     def values(self, field: str, dtype: str) -> np.ndarray:
         """A field as it is stored, (row, column). Raises InputError where it is missing, of another shape or type."""
-        return read_field(self.sd, field, (self.header.grid.rows, self.header.grid.columns), dtype, self.header.file)
+        file, expected = self.header.file, (self.header.grid.rows, self.header.grid.columns)
+        if self.fields.get(field, expected) != expected:
+            raise InputError(
+                f"{file}: variable {field!r}: found shape {self.fields[field]}, expected {expected} as the grid has"
+            )
+        return read_field(self.sd, field, dtype, file, self.fields)
 
     def attributes(self, field: str) -> dict[str, Any]:
         """Attributes of a field. Collection 6.1 gives the QC fields a _FillValue that is the text 'NA'."""
-        try:
+        with _intact(self.header.file, f"attributes of {field!r}"):
             return dict(self.sd.select(field).attributes())
-        except HDF4Error as error:
-            raise _damaged(self.header.file, f"attributes of {field!r}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -165,29 +170,24 @@ def open_hdf(file: str) -> Iterator[Any]:
     require_file(file)
     with _on_disk(file) as path:
         _refuse_foreign(file, path)
-        try:
+        with _intact(file, "its directory"):
             sd = SD(path, SDC.READ)
-        except HDF4Error as error:
-            raise _damaged(file, str(error)) from error
         try:
             yield sd
         finally:
             sd.end()
 
 
-def read_field(sd: Any, field: str, shape: tuple[int, int] | None, dtype: str, file: str) -> np.ndarray:
-    """One dataset as it is stored. shape: what it must have, where that is known."""
-    there = sd.datasets()
+def read_field(sd: Any, field: str, dtype: str, file: str, there: Collection[str]) -> np.ndarray:
+    """One dataset as it is stored. there: names of all."""
     if field not in there:
         raise InputError(f"{file}: variable {field!r} missing; found {', '.join(sorted(there)) or 'nothing'}")
-    if shape is not None and tuple(there[field][1]) != shape:
-        raise InputError(f"{file}: variable {field!r}: found shape {there[field][1]}, expected {shape} as the grid has")
-    try:
+    with _intact(file, f"variable {field!r}"):
         values = sd.select(field).get()
-    except HDF4Error as error:
-        raise _damaged(file, f"variable {field!r}: {error}") from error
     if values.dtype != np.dtype(dtype):
-        raise InputError(f"{file}: variable {field!r}: found type {values.dtype}, expected {dtype}; convert nothing")
+        raise InputError(
+            f"{file}: variable {field!r}: found type {values.dtype}, expected {dtype}; fetch the original file"
+        )
     return values
 
 
@@ -198,14 +198,12 @@ def structure(sd: Any, file: str) -> str:
 
 def metadata(sd: Any, name: str, file: str) -> str:
     """Text of a metadata block `<name>.0`, `<name>.1` ..., empty where there is none."""
-    try:
+    with _intact(file, name):
         # one by one: the library is slow with long texts, and ArchiveMetadata is the longest
         numbers = {sd.attr(number).info()[0]: number for number in range(sd.info()[1])}
         parts = [key for key in numbers if re.fullmatch(rf"{name}\.\d+", key)]
         parts.sort(key=lambda key: int(key.split(".")[1]))
         return "".join(str(sd.attr(numbers[part]).get()).rstrip("\0") for part in parts)
-    except HDF4Error as error:
-        raise _damaged(file, str(error)) from error
 
 
 def metadata_value(text: str, name: str) -> str | None:
@@ -251,8 +249,14 @@ def _refuse_foreign(file: str, path: str) -> None:
         raise InputError(f"{file}: found {kind}, expected HDF4; fetch the granule as NASA distributes it")
 
 
-def _damaged(file: str, text: str) -> InputError:
-    return InputError(f"{file}: cannot be read to its end ({text}); truncated or damaged? fetch it again")
+@contextlib.contextmanager
+def _intact(file: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except HDF4Error as error:
+        raise InputError(
+            f"{file}: {what} cannot be read to its end ({error}); truncated or damaged? fetch it again"
+        ) from error
 
 
 def _header(sd: Any, file: str, products: Collection[str]) -> Header:

@@ -1,6 +1,7 @@
 """MOD11A1 and MYD11A1, daily land surface temperature at 1 km, collections 6 and 6.1.
 
-Counts, scales and the bits of QC follow the MODIS Land Surface Temperature Products Users' Guide (Wan 2013). The file's own scale factors are held against them: a granule that was rescaled is refused.
+Counts, scales and the bits of QC follow the MODIS Land Surface Temperature Products Users' Guide (Wan 2013). The file's
+own scale factors are held against them: a granule that was rescaled is refused.
 """
 
 from collections.abc import Mapping
@@ -136,7 +137,7 @@ def read(file: str, *, tile: Tile | None = None, collection: str | None = None) 
     arrays = {name: _decoded(FIELDS[name], values) for name, values in counts.items() if name in FIELDS}
     if "qc" in counts:
         arrays["qc"] = xr.Variable(("overpass", "y", "x"), counts["qc"], {"long_name": "quality bits as distributed"})
-        arrays |= {name: _flag_variable(name, values) for name, values in flags(counts["qc"], counts["lst"]).items()}
+        arrays |= {name: _flag_variable(name, flag(counts["qc"], counts["lst"], name)) for name in FLAGS}
     coordinates = xr_coords(header.grid.geobox(), dims=("y", "x"))
     out = xr.Dataset(arrays, coords={**coordinates, "overpass": list(OVERPASSES)})
     for name in out.data_vars:
@@ -163,35 +164,30 @@ def read_counts(granule: Granule, names: tuple[str, ...] = (*FIELDS, "qc")) -> d
         if name != "qc":
             for field in fields:
                 _refuse_rescaled(granule, field, FIELDS[name])
+        if name == "lst":
+            parts = [_usable_lst(part, granule.header.file) for part in parts]
         found[name] = np.stack(parts) if len(parts) > 1 else parts[0]
-    if "lst" in found:
-        low = FIELDS["lst"].valid[0]
-        found["lst"][found["lst"] < low] = FIELDS["lst"].fill
-        _refuse_impossible(found["lst"], granule.header.file)
     return found
 
 
-def flags(qc: np.ndarray, lst_counts: np.ndarray) -> dict[str, np.ndarray]:
-    """QC [bits] -> named values 0 .. 3, uint8, same shape.
+def flag(qc: np.ndarray, lst_counts: np.ndarray, name: str) -> np.ndarray:
+    """QC [bits] -> one named value 0 .. 3, uint8, same shape.
 
-    Where no temperature was produced (count 0) the other bits mean nothing: they become 255. QC itself has no fill:
-    0 is the best quality, whatever an attribute says.
+    Where no temperature was produced (count 0) all but the mandatory bits mean nothing: they become 255. QC itself has
+    no fill: 0 is the best quality, whatever an attribute says.
     """
-    found = {name: (qc >> flag.bit) & np.uint8(3) for name, flag in FLAGS.items()}
+    found = (qc >> np.uint8(FLAGS[name].bit)) & np.uint8(3)
+    if name == "mandatory_qa":
+        return found
     absent = lst_counts == FIELDS["lst"].fill
-    for name in set(FLAGS) - {"mandatory_qa"}:
-        found[name][absent] = MISSING_CLASS
-    return found
+    # a product and an "or" are five times as fast here as an assignment by mask
+    return found | absent.view(np.uint8) * np.uint8(MISSING_CLASS)
 
 
 def flag_attributes(name: str) -> dict[str, object]:
     """CF attributes of a flag."""
-    flag = FLAGS[name]
-    return {
-        "long_name": flag.long_name,
-        "flag_values": [0, 1, 2, 3],
-        "flag_meanings": " ".join(flag.meanings),
-    }
+    known = FLAGS[name]
+    return {"long_name": known.long_name, "flag_values": [0, 1, 2, 3], "flag_meanings": " ".join(known.meanings)}
 
 
 def _flag_variable(name: str, values: np.ndarray) -> xr.Variable:
@@ -221,17 +217,19 @@ def _refuse_rescaled(granule: Granule, field: str, packed: Packed) -> None:
             )
 
 
-def _refuse_impossible(lst: np.ndarray, file: str) -> None:
-    """Deflate in HDF4 carries no checksum of its own that the library looks at: damage can come out as numbers.
+def _usable_lst(counts: np.ndarray, file: str) -> np.ndarray:
+    """Counts of temperature with 0 for those below the valid range; refuses those that cannot be.
 
-    Real granules hold single hot pixels (402 K, a fire), so one in a thousand may lie outside.
+    Deflate in HDF4 carries no checksum that the library looks at: damage can come out as numbers. Real granules hold
+    single hot pixels (402 K, a fire), so one in a thousand may lie outside.
     """
     packed, known = FIELDS["lst"], catalogue.entry("lst")
     low, high = (round(limit / packed.scale) for limit in (known.valid_min, known.valid_max))
-    valid = int((lst != packed.fill).sum())
-    outside = int((lst > high).sum() + ((lst < low) & (lst != packed.fill)).sum())
-    if outside > valid / 1000:
+    valid = np.count_nonzero(counts)
+    outside = np.count_nonzero(counts > high) + np.count_nonzero(counts < low) - (counts.size - valid)
+    if outside > valid / 1000 + 1:
         raise InputError(
             f"{file}: variable 'LST': found {outside} of {valid} pixels outside {known.valid_min:g} .."
             f" {known.valid_max:g} K, expected single ones at most; damaged? fetch it again"
         )
+    return counts * (counts >= packed.valid[0]) if outside else counts

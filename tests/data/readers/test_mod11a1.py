@@ -58,7 +58,7 @@ def test_the_grid_is_the_tiles(tmp_path):
 def test_every_value_of_qc_becomes_its_named_bits():
     """By the users' guide: bits 0-1 mandatory, 2-3 data, 4-5 emissivity, 6-7 temperature, as binary text says it."""
     qc = np.arange(256, dtype=np.uint8)
-    found = mod11a1.flags(qc, np.full(256, 15000, np.uint16))
+    found = {name: mod11a1.flag(qc, np.full(256, 15000, np.uint16), name) for name in mod11a1.FLAGS}
     for value in range(256):
         bits = f"{value:08b}"
         expected = {
