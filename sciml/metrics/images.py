@@ -36,7 +36,7 @@ def outliers(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """
     found = mask & ((truth < COLDEST) | (truth > HOTTEST))
     good = mask & ~found
-    suspects = np.flatnonzero(_largest(truth, good) - _least(truth, good) > OUTLIER_K)  # others cannot differ so much
+    suspects = np.flatnonzero(extent(truth, good) > OUTLIER_K)  # in others no pixel can differ so much
     for i in suspects:
         filled = _filled(truth[i], good[i])
         difference = np.abs(filled - ndimage.median_filter(filled, size=NEIGHBOURS, mode="nearest"))
@@ -47,9 +47,12 @@ def outliers(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def dynamic_range(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """max - min of the true image without its `outliers` [K]: DR of eq. 2 of the paper. NaN without pixels."""
-    keep = mask & ~outliers(truth, mask)
-    some = keep.any(axis=(1, 2))
-    return np.where(some, _largest(truth, keep) - _least(truth, keep), np.nan)
+    return extent(truth, mask & ~outliers(truth, mask))
+
+
+def extent(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """max - min of the pixels in the mask, (image,), NaN without any: `dynamic_range` once the outliers are out."""
+    return np.where(mask.any(axis=(1, 2)), _largest(image, mask) - _least(image, mask), np.nan)
 
 
 def bias(truth: np.ndarray, estimate: np.ndarray, mask: np.ndarray) -> np.ndarray:
