@@ -2,6 +2,7 @@
 
 Locally it runs in this process; on a Ray cluster its workers live inside Ray actors, so that Ray owns the CPU count.
 The workers are gone before Ray stages begin, the dashboard stays to be looked at; the two exchange Zarr URLs only.
+A step of few tasks is done by threads of this process before a scheduler would have started.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ from sciml.core.urls import list_sizes, refused, remove
 _WHOLE = {"whole": 1}
 _DASHBOARD = "127.0.0.1:0"
 STARTING_S = 120
+FEW_TASKS = 1000  # and
+FEW_BYTES = 256 * 2**20  # of what is written: what threads do in less time than a scheduler takes to start
 
 
 class Dask:
@@ -82,10 +85,28 @@ class Dask:
 def _scheduler_here(config: Config) -> Any:
     from distributed import LocalCluster
 
-    threads = 1 if config.executor == "serial" else config.workers or psutil.cpu_count(logical=False) or 1
     return LocalCluster(
-        n_workers=0, threads_per_worker=threads, processes=False, dashboard_address=_DASHBOARD, silence_logs=False
+        n_workers=0,
+        threads_per_worker=_threads(config),
+        processes=False,
+        dashboard_address=_DASHBOARD,
+        silence_logs=False,
     )
+
+
+def _threads(config: Config) -> int:
+    return 1 if config.executor == "serial" else config.workers or psutil.cpu_count(logical=False) or 1
+
+
+def _is_small(dataset: xr.Dataset) -> bool:
+    graph = dataset.__dask_graph__()
+    return dataset.nbytes < FEW_BYTES and sum(len(layer) for layer in getattr(graph, "layers", {}).values()) < FEW_TASKS
+
+
+def _threads_alone(config: Config) -> contextlib.AbstractContextManager[Any]:
+    import dask
+
+    return dask.config.set(scheduler="threads", num_workers=_threads(config))
 
 
 @contextlib.contextmanager
@@ -176,7 +197,7 @@ def whole_store_step(
     remove(url)
     dataset = build().drop_encoding()
     encoding = {str(n): _encoding(variable) for n, variable in dataset.data_vars.items()}
-    with dask.workers(), refused(url, "write"):
+    with _threads_alone(run.config) if _is_small(dataset) else dask.workers(), refused(url, "write"):
         dataset.to_zarr(url, mode="w", zarr_format=3, consolidated=False, encoding=encoding, write_empty_chunks=True)
     ledger.write_manifest(_manifest(name, version, step_digest, config, inputs, dataset))
     keys = {key: size for key, size in list_sizes(url).items() if "/c/" in key}
