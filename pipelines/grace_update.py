@@ -1,4 +1,7 @@
-"""`--update`: new GRACE months and predictors appended to the product of a finished gridded run."""
+"""`--update`: new GRACE months and predictors appended to the product of a finished gridded run.
+
+Scores and report stay those of the whole run; its metrics.json lists what was appended since, under `updates`.
+"""
 
 import dataclasses
 import json
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from cluster.executors import SerialExecutor
 from cluster.job import Engine
 from cluster.ledger import Ledger, read_json
 from cluster.run import Run
@@ -29,13 +33,15 @@ from sciml.grace.gridded.update import Growth
 from sciml.grace.gridded.world import Target, World, open_predictors, records_of, with_predictors
 
 LINEAGE = "lineage.json"
+METRICS = "metrics.json"
+FEW_VALUES = 200_000  # cells x members x new windows: done here in less time than workers take to start
 TARGET = Target("twsa", "downscale", "twsa", "twsa_uncertainty")
 
 
 @dataclass(frozen=True)
 class Standing:
     """A run as it stands: the store of each role (series, predictors, coarse, map, basins), the trained model of the
-    product with its predicted and share stores, and what was appended so far."""
+    product with its predicted and share stores, what was appended so far, and fingerprints of all files in it."""
 
     run: Run
     model: str
@@ -43,6 +49,7 @@ class Standing:
     share: str
     roles: Mapping[str, str]
     entries: list[dict[str, Any]]
+    seen: list[dict[str, Any]]
 
     def url(self, role: str) -> str:
         return self.run.store_url(self.roles[role])
@@ -51,6 +58,10 @@ class Standing:
 def job(config: GraceConfig, engine: Engine) -> str:
     """Append what is new to the product, or say that nothing is."""
     standing = _standing(engine.run)
+    inputs = {"twsa": fingerprint(config.twsa), "predictors": fingerprint(config.predictors)}
+    if inputs in standing.seen:
+        newest = standing.entries[-1].get("files", {}) if standing.entries else {}
+        return _as_it_stands(config.model_copy(update=newest), standing, "these files are in the product")
     mascons = ingest.read_mascons(config.twsa)
     daily = open_predictors(config.predictors, float(mascons.attrs["resolution_degrees"]))
     mascons = with_predictors(mascons, daily)
@@ -58,29 +69,45 @@ def job(config: GraceConfig, engine: Engine) -> str:
     months, windows = update.reach(stored["month"].values.astype(MONTH), daily, records)
     grown = update.growth(open_store(standing.url("series")), stored, open_store(standing.url("map")), mascons, windows)
     if grown is None:
-        _write_product(engine.run, standing.url("map"), standing.url("basins"))  # a whole run may have written its own
-        _record(config, engine.run)
-        return f"nothing new: GRACE ends in {records.month[-1]}, predictors in {months[-1]}; {_product(engine.run)}"
+        return _as_it_stands(config, standing, f"GRACE ends in {records.month[-1]}, predictors in {months[-1]}")
     layout = pack(mascons, config.mascons_per_item)
+    if (
+        len(layout.cells.parent) * max(config.members, config.global_members) * (len(windows) - grown.window)
+        < FEW_VALUES
+    ):
+        engine = dataclasses.replace(engine, executor=SerialExecutor())
     names = tuple(name for name in daily.data_vars if name in stored)
     if missing := [name for name in stored.data_vars if not str(name).endswith("_record") and name not in names]:
         raise InputError(f"{config.predictors}: variable {missing[0]!r} missing; the run's models need it")
-    inputs = {"twsa": fingerprint(config.twsa), "predictors": fingerprint(config.predictors)}
     after = inputs | {"roles": dict(standing.roles)}
     series = engine.stage(_series(mascons, after))
     world = World(mascons, records, tuple(map(str, names)), months, windows, lambda: daily, series.url, "", (TARGET,))
     fine, coarse = _predictors(config, engine, standing, world, layout, grown, after)
     problem = grace_gridded.problem_of(config, world, TARGET, layout, fine, coarse)
     members = _members(config, engine, standing, problem, grown.window, after)
-    line = update.lineage_entry(windows, grown.window, inputs, datetime.now(UTC).isoformat(timespec="seconds"))
-    mapped, basins = _append(config, engine, standing, problem, grown.window, members, [*standing.entries, line])
+    when, files = (
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        {"twsa": config.twsa, "predictors": config.predictors},
+    )
+    line = update.lineage_entry(windows, grown.window, inputs, files, when)
+    entries = [*standing.entries, line]
+    mapped, basins = _append(config, engine, standing, problem, grown.window, members, entries)
     roles = {"series": series, "predictors": fine, "coarse": coarse, "map": mapped, "basins": basins}
     stores = {role: ref.url.rsplit("/", 1)[-1] for role, ref in roles.items()}
     root = engine.run.stores["map_downscale"]
-    engine.run.write_json(LINEAGE, {"root": root, "stores": stores, "entries": [*standing.entries, line]})
-    _record(config, engine.run)
-    print(f"appended {line['windows']} windows, {line['first_month']} to {line['last_month']}", flush=True)
+    engine.run.write_json(LINEAGE, {"root": root, "stores": stores, "entries": entries})
+    _record(config, engine.run, entries)
     return _product(engine.run)
+
+
+def _as_it_stands(config: GraceConfig, standing: Standing, why: str) -> str:
+    """The files of the product, which a whole run may have written its own over since."""
+    run = standing.run
+    for store in standing.roles.values():
+        run.register(store.rsplit("-", 1)[0], store)
+    _write_product(run, standing.url("map"), standing.url("basins"))
+    _record(config, run, standing.entries)
+    return f"nothing new: {why}; {_product(run)}"
 
 
 def _product(run: Run) -> str:
@@ -92,16 +119,25 @@ def _write_product(run: Run, map_url: str, basins_url: str) -> None:
         product.write_netcdf(url, join(run.url, f"{name}.nc"))
 
 
-def _record(config: GraceConfig, run: Run) -> None:
-    """The files of the product as it stands; what is recorded is a whole run, not an update."""
+def _record(config: GraceConfig, run: Run, entries: list[dict[str, Any]]) -> None:
+    """The files of the product as it stands, and what was appended, beside the scores that know nothing of it.
+
+    The configuration recorded is of a whole run, not of an update.
+    """
     run.record(config.model_copy(update={"update": False}))
+    if entries:
+        run.write_json(METRICS, read_json(join(run.url, METRICS)) | {"updates": entries})
+    for line in entries:
+        print(f"appended {line['windows']} windows, {line['first_month']} to {line['last_month']}", flush=True)
+    if entries:
+        print("scores and report are of the whole run, without what was appended", flush=True)
 
 
 def _standing(run: Run) -> Standing:
     """What the run's own files say; an update that was killed has not changed it."""
     stores = read_json(join(run.url, "stores.json")) if exists(join(run.url, "stores.json")) else {}
     run.stores.update(stores)
-    if "map_downscale" not in stores or not exists(_product(run)):
+    if "map_downscale" not in stores or not all(exists(url) for url in (_product(run), join(run.url, METRICS))):
         raise RunError(f"--update {run.url}: no finished product of --source gridded in it; finish a whole run first")
     made_of = Ledger(run.ledger_url(stores["map_downscale"])).manifest()["inputs"]["store"]
     name = next(name for name, store in stores.items() if store == f"{name}-{made_of[:12]}")
@@ -118,9 +154,9 @@ def _standing(run: Run) -> Standing:
         lineage = read_json(join(run.url, LINEAGE))
         if lineage["root"] == stores["map_downscale"]:  # else a whole run has been made since
             roles, entries = lineage["stores"], lineage["entries"]
-    return Standing(
-        run, model, stores[f"{model}_{TARGET.name}"], stores[f"share_{model}_{TARGET.name}"], roles, entries
-    )
+    seen = [Ledger(run.ledger_url(stores["mascons"])).manifest()["inputs"], *(line["inputs"] for line in entries)]
+    predicted, share = (stores[f"{prefix}{model}_{TARGET.name}"] for prefix in ("", "share_"))
+    return Standing(run, model, predicted, share, roles, entries, seen)
 
 
 def _series(mascons: xr.Dataset, inputs: Mapping[str, Any]) -> Stage:

@@ -3,18 +3,22 @@
 import json
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from cluster import cli
+from cluster import cli, dask_session
 from cluster.run import read_config
 from pipelines import grace_update
 from pipelines.grace_downscale import main
 from sciml.core.errors import ConfigError
+from sciml.generated import earth
+from sciml.grace import search
 from sciml.grace.config import GraceConfig
+from tests.fault import tools
 from tests.pipelines.test_grace_files import files  # noqa: F401 (a fixture)
 
 Files = tuple[xr.Dataset, xr.Dataset]
@@ -51,6 +55,16 @@ def product(folder: Path) -> tuple[xr.Dataset, xr.Dataset]:
     return found[0], found[1]
 
 
+def few_steps(model: str, folder: Path) -> list[str]:
+    """Options that give a network few steps of fitting: what is appended must be alike, not good."""
+    if model == "ridge":
+        return []
+    few = {"hidden_size": 8, "steps": 8} if model == "global_lstm" else {"epochs": 10}
+    settings = search.defaults(model, tuple(earth.PREDICTORS), 2, 2) | few
+    (folder / "search.json").write_text(json.dumps({model: {"best": {"settings": settings}}}))
+    return ["--search-result", str(folder / "search.json")]
+
+
 @pytest.mark.parametrize(
     ("model", "steps"), [("ridge", ("middle", "long")), ("global_lstm", ["long"]), ("lstm", ["long"])]
 )
@@ -64,7 +78,7 @@ def test_an_update_equals_a_whole_run(
     write(tmp_path / "long", files)
     write(tmp_path / "short", files, grace_until="2020-08", until="2020-06-11")
     write(tmp_path / "middle", files, grace_until="2020-11", days_from="2020-05-20", until="2020-10-21")
-    options = [*OPTIONS, "--models", model]
+    options = [*OPTIONS, "--models", model, *few_steps(model, tmp_path)]
     assert run(tmp_path / "whole", *options, *given(tmp_path / "long")) == 0
     assert run(tmp_path / "run", *options, *given(tmp_path / "short")) == 0
     before = product(tmp_path / "run")[0]
@@ -79,7 +93,7 @@ def test_an_update_equals_a_whole_run(
     capsys.readouterr()
     longer = product(tmp_path / "run")
     assert run(tmp_path / "run", "--update", *given(tmp_path / "long")) == 0
-    assert "nothing new: GRACE ends in 2020-12" in capsys.readouterr().out
+    assert "nothing new: these files are in the product" in capsys.readouterr().out
     for found, expected in zip(product(tmp_path / "run"), longer, strict=True):
         xr.testing.assert_identical(found, expected)
     told = read_config(str(tmp_path / "run"))
@@ -99,6 +113,7 @@ def made(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noq
     write(folder / "long", files)
     write(folder / "short", files, grace_until="2020-08", until="2020-06-11")
     assert run(folder / "run", *OPTIONS, "--models", "ridge", *given(folder / "short")) == 0
+    shutil.copytree(folder / "run", folder / "first")  # which stays as it is
     return folder
 
 
@@ -212,3 +227,67 @@ def test_an_update_that_was_stopped_goes_on(made: Path, monkeypatch: pytest.Monk
     for one, other in zip(product(made / "run"), product(made / "other"), strict=True):
         xr.testing.assert_identical(one.drop_attrs(), other.drop_attrs())
     assert cli.main(["verify", str(made / "run")]) == 0
+
+
+def objects(folder: Path) -> dict[str, bytes]:
+    """Values of all stores; their attributes say when they were appended."""
+    return {name: data for name, data in tools.objects(folder).items() if "/c/" in name}
+
+
+def test_an_update_that_was_killed_goes_on(made: Path) -> None:
+    for folder in ("killed", "straight"):
+        shutil.copytree(made / "first", made / folder)
+    options = ["--update", "--executor", "serial", *given(made / "long")]
+    driver = tools.start("--run-dir", made / "killed", *options, module="pipelines.grace_downscale")
+    tools.wait_for(lambda: any((made / "killed/ledger").glob("update_predictors-*/items/*.json")), driver)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    assert driver.returncode == -signal.SIGKILL and not (made / "killed/lineage.json").exists()
+    assert (made / "killed/downscale.nc").read_bytes() == (made / "first/downscale.nc").read_bytes()
+    for folder in ("killed", "straight"):
+        assert run(made / folder, "--update", *given(made / "long")) == 0
+    for one, other in zip(product(made / "killed"), product(made / "straight"), strict=True):
+        xr.testing.assert_identical(one.drop_attrs(), other.drop_attrs())
+    assert objects(made / "killed") == objects(made / "straight") != objects(made / "first")
+    assert cli.main(["verify", str(made / "killed")]) == 0
+
+
+def test_after_the_whole_command_a_bare_update_brings_back_what_was_appended(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = made / "rerun"
+    shutil.copytree(made / "first", folder)
+    assert run(folder, "--update", *given(made / "long")) == 0
+    longer, told = product(folder), read_config(str(folder))
+    scores = json.loads((folder / "metrics.json").read_text())
+    (line,) = scores["updates"]
+    assert line["first_month"] == "2020-06" and line["last_month"] == "2020-12"
+    assert line["files"]["twsa"] == str(made / "long/grace.nc") == told["twsa"]
+    said = capsys.readouterr().out
+    assert f"appended {line['windows']} windows, 2020-06 to 2020-12" in said and "scores and report are of the" in said
+
+    assert run(folder, *OPTIONS, "--models", "ridge", *given(made / "short")) == 0
+    assert product(folder)[0].sizes["time"] < longer[0].sizes["time"]
+    whole = json.loads((folder / "metrics.json").read_text())
+    assert "updates" not in whole and whole["scores"] == scores["scores"]
+    capsys.readouterr()
+    for _ in range(2):
+        assert run(folder, "--update") == 0
+        assert "nothing new: these files are in the product" in capsys.readouterr().out
+        for found, expected in zip(product(folder), longer, strict=True):
+            xr.testing.assert_identical(found, expected)
+        assert read_config(str(folder)) == told
+        assert json.loads((folder / "metrics.json").read_text())["updates"] == [line]
+    assert cli.main(["verify", str(folder)]) == 0
+
+
+def test_a_step_of_few_tasks_needs_no_scheduler_and_writes_the_same(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, few in (("threads", dask_session.FEW_TASKS), ("scheduler", 0)):
+        shutil.copytree(made / "first", made / folder)
+        monkeypatch.setattr(dask_session, "FEW_TASKS", few)
+        capsys.readouterr()
+        assert run(made / folder, "--update", *given(made / "long")) == 0
+        assert ("Dask dashboard" in capsys.readouterr().out) == (few == 0)
+    assert objects(made / "threads") == objects(made / "scheduler")

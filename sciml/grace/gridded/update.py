@@ -128,12 +128,13 @@ def appended(old_url: str, new_url: str, first: dict[str, int], chunks: dict[str
     return out
 
 
-def lineage_entry(windows: Timeline, first: int, inputs: dict[str, Any], when: str) -> dict[str, Any]:
-    """One line of a product's history, as JSON values."""
+def lineage_entry(
+    windows: Timeline, first: int, inputs: dict[str, Any], files: dict[str, str], when: str
+) -> dict[str, Any]:
+    """One line of a product's history, as JSON values. inputs: fingerprints of the files."""
     months = windows.month[first:].astype(str)
-    return {"when": when, "first_month": str(months[0]), "last_month": str(months[-1]), "windows": len(months)} | {
-        "inputs": inputs
-    }
+    span = {"first_month": str(months[0]), "last_month": str(months[-1]), "windows": len(months)}
+    return {"when": when} | span | {"files": files, "inputs": inputs}
 
 
 def reach(stored_months: np.ndarray, predictors: xr.Dataset, records: Records) -> tuple[np.ndarray, Timeline]:
