@@ -45,7 +45,7 @@ def read_patches(patches_url: str, ndvi_url: str = "") -> xr.Dataset:
         window = ds["window"].values.astype(int)
         corner = np.stack([ds["ulx"].values, ds["uly"].values], axis=1).astype(float)
         _places(window, corner, date, patches_url)
-        counts = _counts(ds["lst_dn"], ("patch", "overpass", "y", "x"), LST_SCALE, patches_url)
+        counts = counts_of(ds["lst_dn"], ("patch", "overpass", "y", "x"), LST_SCALE, patches_url)
     lst, outliers = temperature(counts, names=("patch", "overpass"), file=patches_url)
     patches, overpasses = lst.shape[:2]
     ndvi, notes = _guidance(ds, ndvi_url, date, window, lst.shape[2:], patches_url)
@@ -97,7 +97,9 @@ def day_of_year(values: np.ndarray, *, file: str) -> np.ndarray:
     return date
 
 
-def temperature(counts: np.ndarray, *, names: tuple[str, ...], file: str) -> tuple[np.ndarray, int]:
+def temperature(
+    counts: np.ndarray, *, names: tuple[str, ...], file: str, variable: str = "lst_dn"
+) -> tuple[np.ndarray, int]:
     """Counts of 0.02 K (..., y, x) as temperature [K], NaN where 0 or an outlier, and how many outliers there were.
 
     names: what the leading axes are called. Raises InputError where an image is no temperature in counts.
@@ -112,12 +114,27 @@ def temperature(counts: np.ndarray, *, names: tuple[str, ...], file: str) -> tup
                 f"{name} {at}" for name, at in zip(names, np.unravel_index(i, lst.shape[:-2]), strict=True)
             )
             raise InputError(
-                f"{file}: variable 'lst_dn', {place}: median {middle / LST_SCALE:g}, which is {middle:.4g} K in counts"
-                f" of 0.02 K; expected {low:g} .. {high:g} K; {_guess(middle / LST_SCALE)}"
+                f"{file}: variable '{variable}', {place}: median {middle / LST_SCALE:g}, which is {middle:.4g} K in"
+                f" counts of 0.02 K; expected {low:g} .. {high:g} K; {_guess(middle / LST_SCALE)}"
             )
     bad = (images > high) | (images < COLDEST_K) | _hot(images)
     images[bad] = np.nan
     return images.reshape(lst.shape), int(bad.sum())
+
+
+def counts_of(data: xr.DataArray, axes: tuple[str, ...], scale: float, file: str) -> np.ndarray:
+    """Stored values, not scaled, in the order of axes. Raises InputError for other axes or another scale."""
+    if set(map(str, data.dims)) != set(axes):
+        raise InputError(
+            f"{file}: variable '{data.name}': found axes {', '.join(map(str, data.dims))}; expected {', '.join(axes)}"
+        )
+    found, offset = float(data.attrs.get("scale_factor", scale)), float(data.attrs.get("add_offset", 0.0))
+    if not np.isclose(found, scale) or offset:
+        raise InputError(
+            f"{file}: variable '{data.name}': found scale {found:g} and offset {offset:g}, expected {scale:g} and 0;"
+            " store the product's counts"
+        )
+    return data.transpose(*axes).values
 
 
 def _guess(count: float) -> str:
@@ -177,21 +194,6 @@ def _places(window: np.ndarray, corner: np.ndarray, date: np.ndarray, file: str)
         )
 
 
-def _counts(data: xr.DataArray, axes: tuple[str, ...], scale: float, file: str) -> np.ndarray:
-    """Stored values, not scaled, in the order of axes."""
-    if set(map(str, data.dims)) != set(axes):
-        raise InputError(
-            f"{file}: variable '{data.name}': found axes {', '.join(map(str, data.dims))}; expected {', '.join(axes)}"
-        )
-    found, offset = float(data.attrs.get("scale_factor", scale)), float(data.attrs.get("add_offset", 0.0))
-    if not np.isclose(found, scale) or offset:
-        raise InputError(
-            f"{file}: variable '{data.name}': found scale {found:g} and offset {offset:g}, expected {scale:g} and 0;"
-            " store the product's counts"
-        )
-    return data.transpose(*axes).values
-
-
 def _guidance(
     ds: xr.Dataset, file: str, date: np.ndarray, window: np.ndarray, shape: tuple[int, ...], patches_file: str
 ) -> tuple[np.ndarray, list[str]]:
@@ -213,7 +215,7 @@ def _guidance(
                 f"{patches_file}: variable 'ndvi_index': found {pick.max()}, but {file} holds {red_nir.sizes['patch']}"
                 " patches; give the NDVI file that belongs to these patches"
             )
-        counts = _counts(red_nir["refl_dn"], ("patch", "band", "y", "x"), 1e-4, file)
+        counts = counts_of(red_nir["refl_dn"], ("patch", "band", "y", "x"), 1e-4, file)
         bands = list(red_nir["band"].values.astype(str))
         if not {"red", "nir"} <= set(bands):
             raise InputError(f"{file}: axis 'band': found {', '.join(bands)}; expected red and nir")
