@@ -30,6 +30,7 @@ class Variable:
     dims: names. dtype: NumPy name. units: UDUNITS text. valid_range: values outside it are refused before writing.
     may_be_missing: whether NaN is an answer (a gap, the sea) and not a mistake. fill: the integer that means missing,
     also where no item wrote. more: further CF attributes, such as scale_factor and add_offset of packed integers.
+    zstd_level: of compression, 1 being the fastest; on a satellite's counts 3 takes twice the time for 5 % fewer bytes.
     """
 
     dims: tuple[str, ...]
@@ -41,6 +42,7 @@ class Variable:
     may_be_missing: bool = False
     fill: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+    zstd_level: int = 3
 
     def attributes(self) -> dict[str, Any]:
         """CF attributes."""
@@ -53,9 +55,9 @@ class Variable:
         return {key: value for key, value in found.items() if value} | dict(self.more) | fill
 
     def schema(self) -> dict[str, Any]:
-        """What a store's signature covers; without the fields that are empty, stores made before them stay valid."""
-        found = dataclasses.asdict(self)
-        return {key: value for key, value in found.items() if key not in ("fill", "more") or value not in (None, {})}
+        """What a store's signature covers. Later fields count where they are used: stores made before stay valid."""
+        found, usual = dataclasses.asdict(self), {"fill": None, "more": {}, "zstd_level": 3}
+        return {key: value for key, value in found.items() if key not in usual or value != usual[key]}
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def create_store(url: str, template: Template) -> None:
                 chunks=template.shard_shape(name),
                 dtype=variable.dtype,
                 serializer=BytesCodec(),
-                compressors=[ZstdCodec(level=3), Crc32cCodec()],
+                compressors=[ZstdCodec(level=variable.zstd_level), Crc32cCodec()],
                 fill_value=np.nan if np.dtype(variable.dtype).kind == "f" else variable.fill or 0,
                 dimension_names=variable.dims,
                 attributes=variable.attributes() | _auxiliary(template, variable),
