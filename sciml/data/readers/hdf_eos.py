@@ -197,11 +197,11 @@ def structure(sd: Any, file: str) -> str:
 
 
 def metadata(sd: Any, name: str, file: str) -> str:
-    """Text of a metadata block `<name>.0`, `<name>.1` ..., empty where there is none."""
+    """Text of a metadata block `<name>.0`, `<name>.1` ..., empty where there is none. name: a regular expression."""
     with _intact(file, name):
         # one by one: the library is slow with long texts, and ArchiveMetadata is the longest
         numbers = {sd.attr(number).info()[0]: number for number in range(sd.info()[1])}
-        parts = [key for key in numbers if re.fullmatch(rf"{name}\.\d+", key)]
+        parts = [key for key in numbers if re.fullmatch(rf"(?:{name})\.\d+", key)]
         parts.sort(key=lambda key: int(key.split(".")[1]))
         return "".join(str(sd.attr(numbers[part]).get()).rstrip("\0") for part in parts)
 

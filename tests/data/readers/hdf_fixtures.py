@@ -131,3 +131,82 @@ def lst_granule(
         attributes["CoreMetadata.0"] = core_metadata(name, product, int(collection))
     write_hdf(folder / name, fields, LST_GRID, attributes)
     return folder / name
+
+
+def vegetation_granule(
+    folder: Path,
+    *,
+    day: str = "2020-07-11",
+    pixels: int = 24,
+    product: str = "MOD13A2",
+    only: tuple[str, ...] | None = None,
+    edit: Any = None,
+) -> Path:
+    """A MOD13 granule: NDVI, red, near-infrared, the picked day and the rank, with a hole of fill in the middle."""
+    date = np.datetime64(day)
+    number = int((date - date.astype("datetime64[Y]")).astype(int)) + 1
+    name = f"{product}.A{day[:4]}{number:03d}.h18v04.061.2021003092415.hdf"
+    prefix = "1 km 16 days " if product.endswith("A2") else "250m 16 days "
+    red = np.linspace(300, 1500, pixels * pixels).reshape(pixels, pixels).round().astype(np.int16)
+    nir = np.linspace(4000, 2000, pixels * pixels).reshape(pixels, pixels).round().astype(np.int16)
+    ndvi = np.round(1e4 * (nir.astype(float) - red) / (nir.astype(float) + red)).astype(np.int16)
+    picked = (number + np.arange(pixels * pixels) % 16).reshape(pixels, pixels)
+    last = int((date.astype("datetime64[Y]") + 1 - date.astype("datetime64[Y]").astype("datetime64[D]")).astype(int))
+    picked = np.where(picked > last, picked - last, picked).astype(np.int16)
+    rank = np.zeros((pixels, pixels), np.int8)
+    hole = (slice(pixels // 2, pixels // 2 + 3), slice(4, 7))
+    red[hole] = nir[hole] = -1000
+    ndvi[hole], picked[hole], rank[hole] = -3000, -1, -1
+    scale = {"scale_factor": 10000.0, "add_offset": 0.0}
+    fields: dict[str, Field] = {
+        prefix + "NDVI": (ndvi, {"valid_range": [-2000, 10000], "_FillValue": -3000, **scale}),
+        prefix + "red reflectance": (red, {"valid_range": [0, 10000], "_FillValue": -1000, **scale}),
+        prefix + "NIR reflectance": (nir, {"valid_range": [0, 10000], "_FillValue": -1000, **scale}),
+        prefix + "composite day of the year": (picked, {"valid_range": [1, 366], "_FillValue": -1}),
+        prefix + "pixel reliability": (rank, {"valid_range": [0, 4], "_FillValue": -1}),
+    }
+    fields = {key: value for key, value in fields.items() if only is None or key.endswith(only)}
+    fields = edit(fields) if edit else fields
+    place = tile_named("h18v04")
+    text = struct_metadata(
+        "MODIS_Grid_16DAY_VI", pixels, pixels, place.west, place.north, TILE_M / pixels, list(fields)
+    )
+    attributes = {"StructMetadata.0": text, "CoreMetadata.0": core_metadata(name, product, 61)}
+    write_hdf(folder / name, fields, "MODIS_Grid_16DAY_VI", attributes)
+    return folder / name
+
+
+def aster_swath(
+    path: Path,
+    counts: np.ndarray,
+    latitude: np.ndarray,
+    longitude: np.ndarray,
+    *,
+    steps: tuple[int, int] | None = None,
+    product: str = "AST_08",
+    field: str = "KineticTemperature",
+) -> Path:
+    """AST_08 as its sample listing shows it: an image and an 11 x 11 lattice of geodetic places. steps: in the map."""
+    swath = "SurfaceKineticTemperature"
+    sd = SD(str(path), SDC.WRITE | SDC.CREATE | SDC.TRUNC)
+    for name, values, dims in (
+        (field, counts, ("ImageLine", "ImagePixel")),
+        ("GeodeticLatitude", latitude, ("GeoTrack", "GeoXtrack")),
+        ("Longitude", longitude, ("GeoTrack", "GeoXtrack")),
+    ):
+        made = sd.create(name, _TYPES[str(values.dtype)], values.shape)
+        for axis, dim in enumerate(dims):
+            made.dim(axis).setname(f"{dim}:{swath}")
+        made[:] = values
+        made.endaccess()
+    maps = "".join(
+        f'\t\t\tOBJECT=DimensionMap_{i}\n\t\t\t\tGeoDimension="{geo}"\n\t\t\t\tDataDimension="{image}"\n'
+        f"\t\t\t\tOffset=0\n\t\t\t\tIncrement={step}\n\t\t\tEND_OBJECT=DimensionMap_{i}\n"
+        for i, (geo, image, step) in enumerate(
+            zip(("GeoTrack", "GeoXtrack"), ("ImageLine", "ImagePixel"), steps or (), strict=False), 1
+        )
+    )
+    sd.attr("StructMetadata.0").set(SDC.CHAR, f'GROUP=SwathStructure\n\tSwathName="{swath}"\n{maps}END\n')
+    sd.attr("coremetadata.0").set(SDC.CHAR, core_metadata(path.name, product, 3))
+    sd.end()
+    return path
