@@ -59,17 +59,17 @@ def tsharp(
     without NDVI is super-resolved by back-projection. Shapes as every method's.
     """
     vegetation = completed(lst, factor, guidance)
-    fine, spread = backprojection(lst, factor, sigma=sigma)
-    which = np.flatnonzero(vegetation.useful)
-    if which.size == 0:
-        return fine, spread
+    fine = np.empty(vegetation.fine.shape)
+    alone, which = np.flatnonzero(~vegetation.useful), np.flatnonzero(vegetation.useful)
+    if alone.size:
+        fine[alone], _ = backprojection(lst[alone], factor)
     coarse = lst[which]
     line = fitted(coarse, vegetation.coarse[which], vegetation.known[which])
     slope = line.slope[:, None, None]
     residual = coarse - slope * vegetation.coarse[which]
     residual = bilinear(residual, factor)[0] if smooth else replicate(residual, factor)
     fine[which] = consistent(slope * vegetation.fine[which] + residual, coarse, factor)
-    return fine, spread
+    return fine, np.where(np.isnan(fine), np.nan, sigma)
 
 
 def completed(lst: np.ndarray, factor: int, guidance: Guidance | None) -> Vegetation:

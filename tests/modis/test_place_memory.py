@@ -2,12 +2,20 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from sciml.core.errors import InputError
 from sciml.modis.degradation import box_t4
 from sciml.modis.images import UNKNOWN_WINDOW, Images
 from sciml.modis.interpolation import backprojection
-from sciml.modis.place_memory import PlaceMemory, Shrinkage, left_out
+from sciml.modis.place_memory import (
+    PlaceMemory,
+    PlaceRegression,
+    Shrinkage,
+    coarse_detail,
+    left_out,
+    regression_left_out,
+)
 
 FACTOR, SIZE = 4, 16
 
@@ -133,8 +141,78 @@ def test_images_do_not_know_each_other():
     assert np.array_equal(shuffled, whole[order])
 
 
-def test_refusals():
-    memory = PlaceMemory.fit(world(dates=2), FACTOR)
+def seasonal(seed: int = 0) -> Images:
+    """Each window has one pattern, which the day's weather scales from -2 to 2: its mean over dates is near 0."""
+    images = world(dates=12, seed=seed)
+    pattern = np.random.default_rng(99).standard_normal((3, SIZE, SIZE))[images.window - 10]
+    rng = np.random.default_rng(seed)
+    weather = rng.uniform(-2, 2, (len(images), 1, 1))
+    lst = 290 + weather * pattern + 0.05 * rng.standard_normal(pattern.shape)
+    return Images(lst, *list(vars(images).values())[1:])
+
+
+def test_regression_scales_what_it_remembers():
+    new = seasonal(seed=1)
+    coarse = box_t4(new.lst, FACTOR)
+    before = rms(backprojection(coarse, FACTOR)[0] - new.lst)
+    scaled, mean = (
+        kind.fit(seasonal(), FACTOR).super_resolve(coarse, FACTOR, new.guidance())[0]
+        for kind in (PlaceRegression, PlaceMemory)
+    )
+    assert rms(scaled - new.lst) < 0.35 * before < 0.7 * rms(mean - new.lst)
+    assert np.abs(box_t4(scaled, FACTOR) / coarse - 1).max() < 1e-9
+
+
+def test_regression_is_ridge_regression():
+    images, new = seasonal(), seasonal(seed=1)
+    memory = PlaceRegression.fit(images, FACTOR)
+    coarse, there, asked = box_t4(new.lst, FACTOR), images.window == 11, new.window == 11
+    details = images.lst - backprojection(box_t4(images.lst, FACTOR), FACTOR)[0]
+    model = Ridge(alpha=memory.ridge, fit_intercept=False)
+    model.fit(coarse_detail(box_t4(images.lst, FACTOR))[there], details[there].reshape(there.sum(), -1))
+    expected = model.predict(coarse_detail(coarse)[asked]).reshape(-1, SIZE, SIZE)
+    assert np.allclose(memory.detail(coarse, new.guidance())[asked], expected, atol=1e-5)  # details kept in float32
+
+
+def test_regression_adds_nothing_where_it_knows_nothing():
+    memory, new = PlaceRegression.fit(seasonal(), FACTOR), seasonal(seed=1)
+    coarse = box_t4(new.lst, FACTOR)
+    assert not memory.detail(np.full_like(coarse, 300.0), new.guidance()).any()
+    guidance = new.guidance()
+    guidance.window[:] = UNKNOWN_WINDOW
+    before = backprojection(coarse, FACTOR)[0]
+    assert np.array_equal(memory.super_resolve(coarse, FACTOR, guidance)[0], before)
+    assert np.array_equal(memory.super_resolve(coarse, FACTOR)[0], before)
+    nowhere = seasonal()
+    nowhere.window[:] = UNKNOWN_WINDOW
+    assert np.array_equal(PlaceRegression.fit(nowhere, FACTOR).add(before, coarse, guidance), before)
+
+
+def test_regression_left_out_is_a_fit_without_that_date():
+    images, which = seasonal(), 7
+    memory = PlaceRegression.fit(images.select(images.date != images.date[which]), FACTOR)
+    one = images.select(np.array([which]))
+    expected, _ = memory.super_resolve(box_t4(one.lst, FACTOR), FACTOR, one.guidance())
+    result = regression_left_out(images, FACTOR, memory.ridge)
+    assert np.allclose(result[which], expected[0], rtol=1e-8)
+
+
+def test_regression_with_missing_pixels_and_permuted_images():
+    images, new = seasonal(), seasonal(seed=1)
+    images.lst[5, :4, :4], new.lst[3, 8:12, :4] = np.nan, np.nan
+    memory, coarse = PlaceRegression.fit(images, FACTOR), box_t4(new.lst, FACTOR)
+    whole, _ = memory.super_resolve(coarse, FACTOR, new.guidance())
+    assert np.isnan(whole[3, 8:12, :4]).all() and np.isnan(whole).sum() == 16
+    order = np.random.default_rng(0).permutation(len(new))
+    shuffled, _ = memory.super_resolve(coarse[order], FACTOR, new.select(order).guidance())
+    assert np.allclose(shuffled, whole[order], rtol=1e-12, equal_nan=True)
+    alone, _ = memory.super_resolve(coarse[3:4], FACTOR, new.select(np.array([3])).guidance())
+    assert np.allclose(alone, whole[3:4], rtol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", [PlaceMemory, PlaceRegression])
+def test_refusals(kind):
+    memory = kind.fit(world(dates=2), FACTOR)
     with pytest.raises(InputError, match="as remembered"):
         memory.add(np.full((1, 8, 8), 290.0), np.full((1, 2, 2), 290.0), world(dates=2).guidance())
     with pytest.raises(InputError, match="factor 2"):
