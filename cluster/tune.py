@@ -23,10 +23,10 @@ SCORE = "score"
 class Search:
     """What is searched.
 
-    space: setting -> how it is drawn, as in `tune_spaces`. function: (config, settings, report) -> None; it calls
-    `report(score)` after each of at most `steps` steps (epochs, folds); the lowest last score of those that took most
-    steps wins. default: settings that are tried first. digest: of all that the scores depend on. trials: how many
-    settings are tried. on_train: each trial on a worker of Ray Train.
+    space: setting -> how it is drawn, as in `tune_spaces`. function: (config, settings, report) -> None; config also
+    has the trial's `device`; it calls `report(score)` after each of at most `steps` steps (epochs, folds); the lowest
+    last score of those that took most steps wins. default: settings that are tried first. digest: of all that the
+    scores depend on. trials: how many settings are tried. on_train: each trial on a worker of Ray Train.
     """
 
     name: str
@@ -99,11 +99,12 @@ def _tuner(task: Search, run: Run, executor: RayExecutor) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def trial(settings: Mapping[str, Any]) -> None:
-        task.function(task.config, settings, lambda score: tune.report({SCORE: float(score)}))
+        config = {**task.config, "device": "cuda" if executor.accelerators else "cpu"}
+        task.function(config, settings, lambda score: tune.report({SCORE: float(score)}))
 
     trainable = tune.with_resources(trial, {"cpu": 1, "gpu": executor.accelerators})
-    if task.on_train:  # the trial itself only waits; Ray refuses one without any CPU
-        trainable = tune.with_resources(_on_train(task, run, executor), {"cpu": 0.01})
+    if task.on_train:  # the trial only waits and must take no CPU from its worker; Ray refuses one that takes nothing
+        trainable = tune.with_resources(_on_train(task, run, executor), {"cpu": 0, "memory": 2**20})
     storage, name = join(run.url, ".ray"), f"{task.name}-{task.digest[:12]}"
     path = join(storage, name)
     if tune.Tuner.can_restore(path):
@@ -116,6 +117,7 @@ def _tuner(task: Search, run: Run, executor: RayExecutor) -> Any:
             mode="min",
             num_samples=task.trials,
             max_concurrent_trials=executor.workers,  # more would wait for CPUs that never come free
+            reuse_actors=True,  # a process takes seconds to import everything, often longer than a trial
             scheduler=ASHAScheduler(max_t=task.steps, grace_period=max(1, task.steps // 4), reduction_factor=2),
             search_alg=OptunaSearch(
                 sampler=optuna.samplers.TPESampler(seed=task.seed % 2**32, n_startup_trials=max(3, task.trials // 4)),
@@ -131,11 +133,12 @@ def _on_train(task: Search, run: Run, executor: RayExecutor) -> Callable[[Mappin
 
     def trial(settings: Mapping[str, Any]) -> None:
         from ray import train, tune
-        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.torch import TorchConfig, TorchTrainer, get_device
         from ray.tune.integration.ray_train import TuneReportCallback
 
         def loop(settings: Mapping[str, Any]) -> None:
-            task.function(task.config, settings, lambda score: train.report({SCORE: float(score)}))
+            config = {**task.config, "device": str(get_device())}
+            task.function(config, settings, lambda score: train.report({SCORE: float(score)}))
 
         share = executor.accelerators
         TorchTrainer(

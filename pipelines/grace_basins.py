@@ -80,7 +80,9 @@ def _stages(
         "test_first",
         "test_last",
     )
-    settings = _lstm_settings(config)
+    if config.features:
+        fields |= config.result_fields("features")
+    settings = _settings(config, setup)
     urls = _models(config, engine, setup, ready, fields, inputs, settings)
     experiments = {}
     for name in _experiments(config, ready):
@@ -91,8 +93,8 @@ def _stages(
             3,
             [Whole(number) for number in range(len(models))],
             basin_models.members_template(name, models, units, ready.data.months),
-            Assemble(setup, name, models, {key: ref.url for key, ref in urls.items()}, settings),
-            config=fields | {"models": models, "settings": settings},
+            Assemble(setup, name, models, {key: ref.url for key, ref in urls.items()}, settings["lstm"]),
+            config=fields | {"models": models, "settings": settings["lstm"]},
             inputs=inputs | {key: ref.digest for key, ref in urls.items()},
             seconds=5.0,
         )
@@ -102,6 +104,8 @@ def _stages(
 
 def setup_of(config: GraceConfig) -> tuple[Setup, dict[str, Any]]:
     """What the experiments are about, and the files that it depends on."""
+    for name in config.features:
+        search.require_known("--features", name, FLUXES)
     source = BasinSource(
         config.twsa, config.twsa_variable, config.predictor_family, config.real_months, config.basin_mask
     )
@@ -115,6 +119,7 @@ def setup_of(config: GraceConfig) -> tuple[Setup, dict[str, Any]]:
         global_members=config.global_members,
         lags=config.lags,
         seed=config.seed,
+        fluxes=tuple(name for name in FLUXES if name in config.features or not config.features),
     )
     files = {"twsa": config.twsa, "real_months": config.real_months, "mask": config.basin_mask}
     inputs = {name: fingerprint(url) for name, url in files.items() if url}
@@ -137,11 +142,15 @@ def _experiments(config: GraceConfig, ready: Prepared) -> list[str]:
     return found
 
 
-def _lstm_settings(config: GraceConfig) -> dict[str, Any]:
-    """Of the ensemble of each basin, and of each group: of a search, or the defaults."""
-    if config.search_result and "lstm" in config.models:
-        return search.read_result(config.search_result, ("lstm",), FLUXES)["lstm"]
-    return search.defaults("lstm", FLUXES, config.members, config.lags)
+def _settings(config: GraceConfig, setup: Setup) -> dict[str, dict[str, Any]]:
+    """Of the ensemble of each basin and of each group, and of the global nets: of a search, or the defaults."""
+    found = {
+        model: search.defaults(model, setup.fluxes, config.members, config.lags, basins=True)
+        for model in ("lstm", "global_lstm")
+    }
+    if config.search_result:
+        found |= search.read_result(config.search_result, config.models, setup.fluxes, basins=True)
+    return found
 
 
 def _models(
@@ -151,7 +160,7 @@ def _models(
     ready: Prepared,
     fields: Mapping[str, Any],
     inputs: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, StoreRef]:
     """Stores of per-basin ensembles and of every network's predictions."""
     months, found = ready.data.months, {}
@@ -160,13 +169,14 @@ def _models(
         count = len(ready.data.names)
         size = config.mascons_per_item
         blocks = [BasinBlock(k, min(k + size, count)) for k in range(0, count, size)]
-        own = dict(fields) | config.result_fields("mascons_per_item") | {"settings": settings}
-        template = basin_models.local_template(count, settings["members"], months, size)
+        own = dict(fields) | config.result_fields("mascons_per_item") | {"settings": settings["lstm"]}
+        template = basin_models.local_template(count, settings["lstm"]["members"], months, size)
         found["lstm"] = engine.stage(
-            Stage("basin_lstm", 2, blocks, template, BasinLstm(setup, settings), own, inputs, seconds=5.0)
+            Stage("basin_lstm", 2, blocks, template, BasinLstm(setup, settings["lstm"]), own, inputs, seconds=5.0)
         )
     if "global_lstm" not in config.models:
         return found
+    chosen = search.net_settings(settings["global_lstm"])
     wanted: dict[str, tuple[list[Net], int]] = {}
     if "basins" in experiments:
         wanted["basin_nets"] = (basin_nets.basin_nets(config.global_members, config.folds), len(ready.data.names))
@@ -180,10 +190,11 @@ def _models(
         wanted["group_nets"] = (nets, len(ready.grouped.is_group))
     for name, (nets, units) in wanted.items():
         own = dict(fields) | {"nets": [[n.kind, n.fold, n.member, n.half] for n in nets]}
-        own |= {"nets_version": NETS_VERSION, "settings": asdict(GlobalTraining())}
-        training = Training(name, digest([own, inputs]), TrainNets(setup, tuple(nets)), members=len(nets))
+        own |= {"nets_version": NETS_VERSION, "settings": asdict(chosen.training(GlobalTraining()))}
+        own |= {"net_fluxes": chosen.fluxes}
+        training = Training(name, digest([own, inputs]), TrainNets(setup, tuple(nets), chosen), members=len(nets))
         checkpoints = engine.train(training, seconds=SECONDS_PER_NET, memory_bytes=int(3e8))
-        function = PredictNets(setup, tuple(nets), tuple(checkpoints))
+        function = PredictNets(setup, tuple(nets), tuple(checkpoints), chosen)
         items = [NetItem(number, number + 1) for number in range(len(nets))]
         template = basin_nets.net_template(nets, units, months)
         found[name] = engine.stage(Stage(f"predicted_{name}", 2, items, template, function, own, inputs, seconds=5.0))

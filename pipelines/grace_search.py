@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from cluster.executors import RayExecutor
 from cluster.job import Engine, Plan
 from cluster.plan import PlanRow
 from cluster.stages import Stage
@@ -19,10 +20,10 @@ from sciml.core.errors import ConfigError
 from sciml.core.urls import read_bytes
 from sciml.grace import search_report
 from sciml.grace.basins import report
-from sciml.grace.basins.table import FLUXES
 from sciml.grace.config import SEARCHED, GraceConfig
 from sciml.grace.gridded import report as gridded_report
 from sciml.grace.search import (
+    BasinGlobalJudge,
     BasinJudge,
     GlobalJudge,
     Judge,
@@ -40,7 +41,9 @@ from sciml.grace.search import (
 from sciml.report.results import Finding, write_report
 from tune_spaces import grace_global_lstm, grace_lstm
 
-SPACES: Mapping[str, Mapping[str, Sequence[Any]]] = {"lstm": grace_lstm.SPACE, "global_lstm": grace_global_lstm.SPACE}
+Spaces = Mapping[str, Mapping[str, Sequence[Any]]]
+SPACES: Spaces = {"lstm": grace_lstm.SPACE, "global_lstm": grace_global_lstm.SPACE}
+BASIN_SPACES: Spaces = {"lstm": grace_lstm.SPACE, "global_lstm": grace_global_lstm.BASINS}
 SECONDS_PER_TRIAL = 20.0
 
 
@@ -80,7 +83,8 @@ def _subject(config: GraceConfig, engine: Engine | Plan) -> Subject:
         ready = setup.prepare()
         inputs |= config.result_fields("twsa_variable", "predictor_family")
         facts = partial(report.facts, config, ready)
-        return Subject({"lstm": BasinJudge(setup)}, FLUXES, inputs, ready.data.months, facts)
+        judges: dict[str, Judge] = {"lstm": BasinJudge(setup), "global_lstm": BasinGlobalJudge(setup)}
+        return Subject(judges, setup.fluxes, inputs, ready.data.months, facts)
     problem, predictors = grace_gridded.first_problem(config, engine)
     judges = {"lstm": LocalJudge(problem), "global_lstm": GlobalJudge(problem)}
     inputs = {"predictors": predictors, "target": problem.name}
@@ -90,7 +94,8 @@ def _subject(config: GraceConfig, engine: Engine | Plan) -> Subject:
 
 def _spaces(config: GraceConfig) -> dict[str, Mapping[str, Sequence[Any]]]:
     """Search space of each model that is named and has one."""
-    spaces = _from_yaml(config.search_space) if config.search_space else SPACES
+    shipped = BASIN_SPACES if config.source == "basins" else SPACES
+    spaces = _from_yaml(config.search_space) if config.search_space else shipped
     models = [model for model in config.models if model in SEARCHED[config.source]]
     found: dict[str, Mapping[str, Sequence[Any]]] = {model: spaces[model] for model in models if model in spaces}
     if not found:
@@ -99,8 +104,12 @@ def _spaces(config: GraceConfig) -> dict[str, Mapping[str, Sequence[Any]]]:
             f" {', '.join(spaces) or 'no model'}"
         )
     for model, space in found.items():  # before any work
-        checked_space(model, space, defaults(model, (), config.members, config.lags))
+        checked_space(model, space, _defaults(config, model, ()))
     return found
+
+
+def _defaults(config: GraceConfig, model: str, names: Sequence[str]) -> dict[str, Any]:
+    return defaults(model, names, config.members, config.lags, basins=config.source == "basins")
 
 
 def _from_yaml(url: str) -> Mapping[str, Mapping[str, Sequence[Any]]]:
@@ -122,7 +131,7 @@ def _finding(
     model: str,
     space: Mapping[str, Sequence[Any]],
 ) -> Finding:
-    default = defaults(model, subject.names, config.members, config.lags)
+    default = _defaults(config, model, subject.names)
     judge, inputs = subject.judges[model], subject.inputs
     fields = config.result_fields("seed", "train_first", "train_last", "folds", "search_trials")
     drawn = checked_space(model, space, default)
@@ -136,6 +145,7 @@ def _finding(
             steps=config.folds,
             seed=config.seed,
             default=default,
+            on_train=_on_train(config, engine, model),
         ),
         engine.run,
         engine.executor,
@@ -152,6 +162,12 @@ def _finding(
     )
     store = engine.stage(stage)
     return search_report.finding(model, found, tried, store.url, subject.months, score(judge.climatology()))
+
+
+def _on_train(config: GraceConfig, engine: Engine, model: str) -> bool:
+    """Whether trials are workers of Ray Train, which takes seconds for each: a network that owns an accelerator is."""
+    accelerated = isinstance(engine.executor, RayExecutor) and engine.executor.accelerators > 0
+    return config.search_on_train or (model == "global_lstm" and accelerated)
 
 
 def _joined(findings: Sequence[Finding]) -> Finding:

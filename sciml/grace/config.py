@@ -67,6 +67,9 @@ class GraceConfig(Config):
     search: bool = Field(False, description="search settings of the networks instead; writes RUN/search.json")
     search_trials: int = Field(16, ge=1, description="settings that a search tries for each model")
     search_space: str = Field("", description="YAML, model: setting: how drawn, instead of tune_spaces")
+    search_on_train: bool = Field(
+        False, description="every trial on a worker of Ray Train, as those of global_lstm on accelerators always are"
+    )
     search_result: str = Field("", description="search.json of a search run, whose best settings the models take")
 
     folds: int = Field(4, ge=2, description="blocks of training years for cross-validation; 3 for basins")
@@ -162,9 +165,11 @@ class GraceConfig(Config):
             raise ConfigError("--search-result is read by the job itself; leave --search")
         if self.search_space and not self.search:
             raise ConfigError(f"--search-space {self.search_space}: would not be read; expected --search")
+        if self.search_on_train and not self.search:
+            raise ConfigError("--search-on-train: would not be read; expected --search")
         if self.search_result and self.source not in SEARCHED:
             raise ConfigError(f"--search-result: would not be read with --source {self.source}")
-        if self.features and self.source not in ("generated", "gridded"):
+        if self.features and self.source not in SEARCHED:
             raise ConfigError(f"--features: would not be read with --source {self.source}")
         if "drought" in self.experiments:
             for field in ("usdm", "county_centers", "mascons", "basin_mask"):
@@ -212,7 +217,7 @@ EXPERIMENTS: Mapping[str, tuple[str, ...]] = {
 SEARCHED: Mapping[str, tuple[str, ...]] = {
     "generated": ("lstm", "global_lstm"),
     "gridded": ("lstm", "global_lstm"),
-    "basins": ("lstm",),
+    "basins": ("lstm", "global_lstm"),
 }
 
 # Experiments that need files of their own besides the source's.

@@ -13,18 +13,18 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.stats import norm
 
 from sciml.core.errors import ConfigError
 from sciml.core.urls import read_bytes
 from sciml.data.stores import Template, Variable
 from sciml.grace import baselines
-from sciml.grace.basins.nets import Setup
+from sciml.grace.basins.nets import Net, NetSettings, Setup, predict_net, train_net
 from sciml.grace.basins.table import FLUXES
 from sciml.grace.gridded.lstm import GlobalSettings, PredictGlobal, TrainGlobal
 from sciml.grace.gridded.steps import Problem
 from sciml.grace.lags import lag_sequences
 from sciml.grace.local_lstm import LocalLSTMConfig, fit_units, predict_units
+from sciml.metrics.ensembles import normal_crps
 
 Settings = Mapping[str, Any]
 MOST_UNITS = 64  # mascons that local networks are searched on, spread evenly
@@ -45,11 +45,20 @@ def global_settings(settings: Settings) -> GlobalSettings:
     return GlobalSettings(**{name: value for name, value in settings.items() if name != "features"})
 
 
-def defaults(model: str, names: Sequence[str], members: int, lags: int) -> dict[str, Any]:
-    """What a model is set to where nobody searched: every setting that a search may draw."""
+def net_settings(settings: Settings) -> NetSettings:
+    """Settings of the basins' global LSTM."""
+    rest = {name: value for name, value in settings.items() if name != "features"}
+    return NetSettings(fluxes=names_of(settings), **rest)
+
+
+def defaults(model: str, names: Sequence[str], members: int, lags: int, basins: bool = False) -> dict[str, Any]:
+    """What a model is set to where nobody searched: every setting that a search may draw. basins: their global LSTM
+    is fitted otherwise than that of mascons."""
     features = {"features": ",".join(names)}
     if model == "lstm":
         return features | {"lags": lags} | asdict(LocalLSTMConfig(members=members))
+    if basins:
+        return features | {name: value for name, value in asdict(NetSettings()).items() if name != "fluxes"}
     return features | asdict(GlobalSettings())
 
 
@@ -105,10 +114,12 @@ def subsets(names: Sequence[str], left_out: int) -> list[str]:
     return [",".join(chosen) for size in sizes for chosen in itertools.combinations(names, size)]
 
 
-def read_result(url: str, models: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def read_result(
+    url: str, models: Sequence[str], names: Sequence[str], basins: bool = False
+) -> dict[str, dict[str, Any]]:
     """Best settings by model from what a search left. Raises ConfigError where they do not fit this run.
 
-    names: the run's predictors.
+    names: the run's predictors; basins: as in `defaults`.
     """
     try:
         found = json.loads(read_bytes(url))
@@ -121,7 +132,7 @@ def read_result(url: str, models: Sequence[str], names: Sequence[str]) -> dict[s
     if not best:
         raise ConfigError(f"--search-result {url}: nothing for {', '.join(models)}; found {', '.join(found)}")
     for model, settings in best.items():
-        known = defaults(model, names, 1, 0)
+        known = defaults(model, names, 1, 0, basins)
         for setting in settings:
             require_known(f"--search-result {url}: {model}", setting, known)
         if missing := set(known) - set(settings):
@@ -142,8 +153,9 @@ def require_known(place: str, name: str, known: Collection[str]) -> None:
 class Judge(Protocol):
     """Blocked cross-validation of a model's settings, one block of training years after another."""
 
-    def blocks(self, settings: Settings) -> Iterator[np.ndarray]:
-        """CRPS (unit, window) [mm] after each block, NaN in what was not yet predicted."""
+    def blocks(self, settings: Settings, device: str = "cpu") -> Iterator[np.ndarray]:
+        """CRPS (unit, window) [mm] after each block, NaN in what was not yet predicted. device: where networks are
+        trained that the job, too, would train on an accelerator."""
 
     def climatology(self) -> np.ndarray:
         """CRPS of climatology and trend on the same blocks: (unit, window) [mm]."""
@@ -158,7 +170,7 @@ class BasinJudge:
 
     setup: Setup
 
-    def blocks(self, settings: Settings) -> Iterator[np.ndarray]:
+    def blocks(self, settings: Settings, device: str = "cpu") -> Iterator[np.ndarray]:
         data, part = self.setup.prepare().data, self._part()
         chosen = [FLUXES.index(name) for name in names_of(settings)]
         predictors = data.family_mean[part][..., chosen]
@@ -172,15 +184,37 @@ class BasinJudge:
         return _climatology(data.storage[self._part()].astype(float), data.months, self._folds())
 
     def other_blocks(self) -> "BasinJudge":
-        return BasinJudge(replace(self.setup, folds=self.setup.folds + 1, seed=self.setup.seed + 1))
+        return BasinJudge(_other_years(self.setup))
 
     def _part(self) -> slice:
         return evenly(len(self.setup.prepare().data.names))
 
     def _folds(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        ready = self.setup.prepare()
-        for block in ready.blocks:
-            yield ready.data.train & ~block, ready.data.train & block
+        return _basin_folds(self.setup)
+
+
+@dataclass(frozen=True, eq=False)
+class BasinGlobalJudge:
+    """Of the LSTM that all basins share, one network a block as in the job, before it is blended with ridge."""
+
+    setup: Setup
+
+    def blocks(self, settings: Settings, device: str = "cpu") -> Iterator[np.ndarray]:
+        chosen, observed = net_settings(settings), self.setup.prepare().problem.storage
+        apart, done = np.full(observed.shape, np.nan), []
+        for number, (_, valid) in enumerate(_basin_folds(self.setup)):
+            net = Net("block", number, 0)
+            state = train_net(self.setup, net, chosen)
+            apart[:, valid] = predict_net(self.setup, net, chosen, state)[1][:, valid]
+            done.append(valid)
+            yield judged(apart, observed, done)
+
+    def climatology(self) -> np.ndarray:
+        data = self.setup.prepare().data
+        return _climatology(data.storage.astype(float), data.months, _basin_folds(self.setup))
+
+    def other_blocks(self) -> "BasinGlobalJudge":
+        return BasinGlobalJudge(_other_years(self.setup))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +223,7 @@ class LocalJudge:
 
     problem: Problem
 
-    def blocks(self, settings: Settings) -> Iterator[np.ndarray]:
+    def blocks(self, settings: Settings, device: str = "cpu") -> Iterator[np.ndarray]:
         problem, part = replace(self.problem, names=names_of(settings)), evenly(self.problem.layout.mascons)
         monthly, recorded = problem.predictors(problem.coarse_url, mascon=part)
         table = lag_sequences(monthly, recorded, problem.windows, problem.months, int(settings["lags"]))
@@ -211,13 +245,13 @@ class GlobalJudge:
 
     problem: Problem
 
-    def blocks(self, settings: Settings) -> Iterator[np.ndarray]:
+    def blocks(self, settings: Settings, device: str = "cpu") -> Iterator[np.ndarray]:
         problem, chosen = replace(self.problem, names=names_of(settings)), global_settings(settings)
         predictors, observed = problem.predictors(problem.coarse_url), problem.anomaly()
         train, predict = TrainGlobal(problem, 0, chosen), PredictGlobal(problem, 0, (), chosen)
         apart, done = np.full(observed.shape, np.nan), []
         for number, (_, valid) in enumerate(problem.year_folds()):
-            apart[:, valid] = predict.predict(*predictors, [train.train(number)])[:, 0, valid]
+            apart[:, valid] = predict.predict(*predictors, [train.train(number, device=device)])[:, 0, valid]
             done.append(valid)
             yield judged(apart, observed, done)
 
@@ -231,6 +265,16 @@ class GlobalJudge:
 def evenly(units: int) -> slice:
     """MOST_UNITS units or fewer, spread evenly: what a local network and its baseline are judged on."""
     return slice(0, None, -(-units // MOST_UNITS))
+
+
+def _basin_folds(setup: Setup) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    ready = setup.prepare()
+    for block in ready.blocks:
+        yield ready.data.train & ~block, ready.data.train & block
+
+
+def _other_years(setup: Setup) -> Setup:
+    return replace(setup, folds=setup.folds + 1, seed=setup.seed + 1)
 
 
 def _other_blocks(problem: Problem) -> Problem:
@@ -280,15 +324,6 @@ def judged(apart: np.ndarray, observed: np.ndarray, blocks: Sequence[np.ndarray]
     return out
 
 
-def normal_crps(error: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """CRPS of a normal distribution: sigma [z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)], z = error / sigma.
-
-    Gneiting & Raftery 2007, doi:10.1198/016214506000001437. error: distribution's mean less what was observed.
-    """
-    z = error / sigma
-    return np.asarray(sigma * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / np.sqrt(np.pi)))
-
-
 def score(crps: np.ndarray) -> float:
     """Mean over units of each unit's mean CRPS: (unit, window) -> mm."""
     return float(np.nanmean(_mean(crps, axis=1)))
@@ -302,7 +337,7 @@ class Objective:
     default: Settings
 
     def __call__(self, config: Mapping[str, Any], settings: Settings, report: Any) -> None:
-        for crps in self.judge.blocks({**self.default, **settings}):
+        for crps in self.judge.blocks({**self.default, **settings}, config["device"]):
             report(score(crps))
 
 

@@ -1,25 +1,32 @@
 """What a search judges by, what it may draw, and what of its result another run accepts."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.stats import norm
 
 from sciml.core.errors import ConfigError
+from sciml.data.splits import Period
 from sciml.grace import search
+from sciml.grace.basins.nets import Setup
+from sciml.grace.basins.table import BasinSource
+from sciml.grace.global_lstm import GlobalTraining
 from sciml.grace.search_report import _change, _gain
+from tests.pipelines.test_grace_basins import write_table
 from tune_spaces import grace_global_lstm, grace_lstm
 
 NAMES = ("pr", "tas", "mrso")
-SPACES = {"lstm": grace_lstm.SPACE, "global_lstm": grace_global_lstm.SPACE}
+SPACES = {"lstm": grace_lstm.SPACE, "global_lstm": grace_global_lstm.SPACE, "basins": grace_global_lstm.BASINS}
 
 
 def default(model: str) -> dict[str, Any]:
-    return search.defaults(model, NAMES, 8, 23)
+    return search.defaults(model, NAMES, 8, 23, basins=model == "basins")
 
 
 @pytest.mark.parametrize(("error", "sigma"), [(0.0, 1.0), (2.5, 0.7), (-40.0, 12.0)])
@@ -52,7 +59,8 @@ def test_subsets_leave_out_so_many() -> None:
 @pytest.mark.parametrize("model", sorted(SPACES))
 def test_every_space_holds_the_default_and_every_end_is_accepted(model: str) -> None:
     space = search.checked_space(model, SPACES[model], default(model))
-    accept = {"lstm": search.local_config, "global_lstm": search.global_settings}[model]
+    settings = {"lstm": search.local_config, "global_lstm": search.global_settings, "basins": search.net_settings}
+    accept = settings[model]
     for setting, (kind, *ends) in space.items():
         values = ends[0] if kind == "choice" else ends
         if kind == "choice":
@@ -111,8 +119,53 @@ def test_local_networks_and_their_baseline_are_judged_on_the_same_units(monkeypa
     setup: Any = SimpleNamespace(prepare=lambda: SimpleNamespace(data=data, blocks=[~half, half]))
     whole = search.GlobalJudge(problem).climatology()
     assert whole.shape == storage.shape and np.isfinite(whole).all()
+    np.testing.assert_allclose(search.BasinGlobalJudge(setup).climatology(), whole)
     for judge in (search.LocalJudge(problem), search.BasinJudge(setup)):
         np.testing.assert_allclose(judge.climatology(), whole[[0, 3, 6]])
+
+
+def test_the_basins_network_is_the_jobs_own_unless_set() -> None:
+    assert search.net_settings(default("basins")).training(GlobalTraining()) == GlobalTraining()
+    chosen = search.net_settings(default("basins") | {"features": "tas,pr", "history": 48, "epochs": 2})
+    training = chosen.training(GlobalTraining())
+    assert chosen.fluxes == ("tas", "pr") and training.fitting.epochs == 2
+    assert training.network.history == training.prediction_history == 48
+
+
+def test_the_basins_judge_reads_training_years_and_chosen_fluxes_alone(tmp_path: Path) -> None:
+    """Another storage in the test years, or another runoff where none is chosen, changes no bit of the scores;
+    another rain changes them."""
+    write_table(tmp_path, basins=3)
+    settings = search.defaults("global_lstm", ("pr", "evspsbl"), 2, 2, basins=True)
+    settings |= {"epochs": 1, "hidden_size": 4}
+    train, test = Period("2002-08", "2013-01"), Period("2013-01", "2015-01")
+
+    def judged(change: Callable[[xr.Dataset], None] = lambda table: None) -> list[np.ndarray]:
+        number = len(list(tmp_path.glob("b*.nc")))
+        with xr.open_dataset(tmp_path / "basins.nc") as table:
+            changed = table.load().copy(deep=True)
+        change(changed)
+        changed.to_netcdf(tmp_path / f"b{number}.nc")
+        source = BasinSource(str(tmp_path / f"b{number}.nc"), "TWS_X", ("ERA5_Land", "MERRA2"), "", "")
+        setup = Setup(source, train, test, groups=2, folds=2, members=2, global_members=2, lags=2, seed=0)
+        return list(search.BasinGlobalJudge(setup).blocks(settings))
+
+    def other_test_years(table: xr.Dataset) -> None:
+        table["TWS_X"][:, table["time"].values >= np.datetime64("2013-01")] *= -3
+
+    def other_runoff(table: xr.Dataset) -> None:
+        for family in ("ERA5_Land", "MERRA2"):
+            table[f"R_{family}"][:] = table[f"R_{family}"].values[:, ::-1]
+
+    def other_rain(table: xr.Dataset) -> None:
+        table["P_MERRA2"][:] = table["P_MERRA2"].values[:, ::-1]
+
+    plain = judged()
+    assert len(plain) == 2
+    for change in (other_test_years, other_runoff):
+        for one, other in zip(plain, judged(change), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert not np.allclose(plain[-1], judged(other_rain)[-1], equal_nan=True)
 
 
 def test_a_result_comes_back_and_one_that_does_not_fit_is_refused(tmp_path: Path) -> None:

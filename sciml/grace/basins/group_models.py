@@ -20,7 +20,6 @@ from sciml.grace.baselines import FEWEST_MONTHS
 from sciml.grace.basins import experiments, regroup
 from sciml.grace.basins.experiments import MEMBERS, LeftOut, Prediction, Regrouped
 from sciml.grace.basins.nets import Prepared
-from sciml.grace.basins.table import FLUXES
 from sciml.grace.lags import lag_sequences
 from sciml.grace.local_lstm import fit_units, predict_units
 from sciml.grace.search import local_config, names_of
@@ -82,7 +81,7 @@ def lstm(ready: Prepared, _: dict[str, str], settings: Mapping[str, Any]) -> Pre
     settings: as in `search.defaults`.
     """
     problem, setup = _work(ready).problem, ready.setup
-    predictors = problem.predictors[..., [FLUXES.index(name) for name in names_of(settings)]]
+    predictors = problem.predictors[..., [setup.fluxes.index(name) for name in names_of(settings)]]
     known = np.isfinite(predictors)
     mean = np.where(known, predictors, 0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
     mean = np.where(known.any(axis=2), mean, np.nan).astype(np.float32)

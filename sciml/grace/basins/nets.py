@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,14 @@ from sciml.data.splits import Period, neighbourhoods, region_folds, separation_k
 from sciml.data.stores import Template, Variable
 from sciml.grace.basins import experiments, regroup
 from sciml.grace.basins.experiments import Problem, Regrouped
-from sciml.grace.basins.table import BasinArrays, BasinSource, read
+from sciml.grace.basins.table import FLUXES, BasinArrays, BasinSource, read
 from sciml.grace.global_lstm import GlobalTraining
 from sciml.nn.checkpoint import load_checkpoint
 
 REGIONS = 8  # folds of places held out together, at most
 BASINS_PER_REGION = 4  # at least, on average
 GROUP_REGIONS = 6  # neighbourhoods of groups held out to learn the shares
+SIGNS = dict(zip(FLUXES, (1.0, -1.0, -1.0), strict=True))  # water budget
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Setup:
     """What the basin experiments are about; equal setups are prepared once in each process.
 
     folds: blocks of training years; members, lags: of local ensembles; global_members: of the shipped global nets.
+    fluxes: what the models see, of every family, in the order of FLUXES.
     """
 
     source: BasinSource
@@ -41,6 +43,7 @@ class Setup:
     global_members: int
     lags: int
     seed: int
+    fluxes: tuple[str, ...] = FLUXES
 
     @property
     def region_members(self) -> int:
@@ -76,7 +79,8 @@ class Prepared:
 @functools.lru_cache(maxsize=1)
 def _prepare(setup: Setup) -> Prepared:
     table, data = read(setup.source, setup.train, setup.test)
-    problem = Problem(data.months, data.predictors, data.storage.astype(float), data.uncertainty, data.train)
+    whole = Problem(data.months, data.predictors, data.storage.astype(float), data.uncertainty, data.train)
+    problem = seeing(whole, FLUXES, setup.fluxes)
     blocks, halves = (experiments.folds(data.months, data.train, count) for count in (setup.folds, 2))
     placed, regions, grouped, region = np.array([], int), [], None, np.zeros(0, int)
     if "cell_parent" in table:
@@ -92,12 +96,11 @@ def _prepare(setup: Setup) -> Prepared:
             )
     if len(placed) > setup.groups:
         label = neighbourhoods(latitude[placed], longitude[placed], setup.groups, seed=0)
-        part = Problem(
-            data.months,
-            data.predictors[placed],
-            problem.storage[placed],
-            data.uncertainty[placed],
-            data.train,
+        part = replace(
+            problem,
+            predictors=problem.predictors[placed],
+            storage=problem.storage[placed],
+            uncertainty=problem.uncertainty[placed],
         )
         footprint = regroup.footprint(
             np.searchsorted(placed, parent), *(table[f"cell_{name}"].values for name in ("lat", "lon", "area_km2"))
@@ -108,6 +111,14 @@ def _prepare(setup: Setup) -> Prepared:
         north, east = np.rad2deg(np.arcsin(z)), np.rad2deg(np.arctan2(y, x))
         region = neighbourhoods(north, east, min(GROUP_REGIONS, len(grouped.area)), seed=0)
     return Prepared(setup, table, data, problem, blocks, halves, placed, regions, grouped, region)
+
+
+def seeing(problem: Problem, fluxes: Sequence[str], chosen: Sequence[str]) -> Problem:
+    """The problem with some of its `fluxes` alone, and their part of the water budget."""
+    if tuple(chosen) == tuple(fluxes):
+        return problem
+    predictors = np.ascontiguousarray(problem.predictors[..., [fluxes.index(name) for name in chosen]])
+    return replace(problem, predictors=predictors, signs=tuple(SIGNS[name] for name in chosen))
 
 
 def _regions(table: xr.Dataset, placed: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -133,6 +144,37 @@ class Net:
     fold: int
     member: int
     half: int = -1
+
+
+@dataclass(frozen=True)
+class NetSettings:
+    """What may be chosen of the networks: fluxes of every family that they see, size, regularisation, fitting."""
+
+    fluxes: tuple[str, ...] = FLUXES
+    hidden_size: int = 64
+    dropout: float = 0.3
+    input_noise: float = 0.1
+    history: int = 24
+    epochs: int = 13
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+
+    def training(self, base: GlobalTraining) -> GlobalTraining:
+        """`base` with what was chosen."""
+        return replace(
+            base,
+            network=replace(
+                base.network,
+                hidden_size=self.hidden_size,
+                dropout=self.dropout,
+                input_noise=self.input_noise,
+                history=self.history,
+            ),
+            fitting=replace(
+                base.fitting, epochs=self.epochs, learning_rate=self.learning_rate, weight_decay=self.weight_decay
+            ),
+            prediction_history=max(base.prediction_history, self.history),
+        )
 
 
 def basin_nets(members: int, folds: int) -> list[Net]:
@@ -187,30 +229,44 @@ def _task(setup: Setup, net: Net) -> _Task:
     return _Task(problem, units, keep, scale, level)
 
 
+def train_net(setup: Setup, net: Net, settings: NetSettings, report: Any = None, resume: Any = None) -> dict[str, Any]:
+    """State of a network; report, resume: as in `sciml.nn.training.fit`."""
+    task = _task(setup, net)
+    state = experiments.net_states(
+        seeing(task.problem, setup.fluxes, settings.fluxes),
+        task.keep,
+        task.units,
+        task.scale,
+        task.level,
+        settings.training(GlobalTraining()),
+        seed_for(setup.seed, net.kind, net.fold, net.member, net.half),
+        report,
+        resume,
+    )
+    return {"model": state, "scaling": {"scale": torch.from_numpy(task.scale), "level": torch.from_numpy(task.level)}}
+
+
+def predict_net(
+    setup: Setup, net: Net, settings: NetSettings, state: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a network says of all units in all months, in units of the unit's scale and in mm: (unit, month) each."""
+    task = _task(setup, net)
+    problem = seeing(task.problem, setup.fluxes, settings.fluxes)
+    training = settings.training(GlobalTraining())
+    standard = experiments.net_prediction(problem, state["model"], task.keep, task.units, training)
+    return standard, standard * task.scale[:, None] + task.level[:, None]
+
+
 @dataclass(frozen=True)
 class TrainNets:
     """What `cluster.train.Training` calls: network number `member` of the list."""
 
     setup: Setup
     nets: tuple[Net, ...]
+    settings: NetSettings = NetSettings()
 
     def __call__(self, config: Mapping[str, Any], member: int, place: Any) -> dict[str, Any]:
-        net = self.nets[member]
-        task = _task(self.setup, net)
-        seed = seed_for(self.setup.seed, net.kind, net.fold, net.member, net.half)
-        state = experiments.net_states(
-            task.problem,
-            task.keep,
-            task.units,
-            task.scale,
-            task.level,
-            GlobalTraining(),
-            seed,
-            place.report,
-            place.resume,
-        )
-        scaling = {"scale": torch.from_numpy(task.scale), "level": torch.from_numpy(task.level)}
-        return {"model": state, "scaling": scaling}
+        return train_net(self.setup, self.nets[member], self.settings, place.report, place.resume)
 
 
 @dataclass(frozen=True)
@@ -228,13 +284,12 @@ class PredictNets:
     setup: Setup
     nets: tuple[Net, ...]
     checkpoints: tuple[str, ...]
+    settings: NetSettings = NetSettings()
 
     def __call__(self, item: NetItem) -> dict[str, np.ndarray]:
-        net = self.nets[item.net_start]
-        task = _task(self.setup, net)
-        state = load_checkpoint(self.checkpoints[item.net_start])["model"]
-        standard = experiments.net_prediction(task.problem, state, task.keep, task.units, GlobalTraining())
-        return {"standard": standard[None], "storage": (standard * task.scale[:, None] + task.level[:, None])[None]}
+        state = load_checkpoint(self.checkpoints[item.net_start])
+        standard, storage = predict_net(self.setup, self.nets[item.net_start], self.settings, state)
+        return {"standard": standard[None], "storage": storage[None]}
 
 
 def net_template(nets: Sequence[Net], units: int, months: np.ndarray) -> Template:

@@ -29,7 +29,7 @@ def said(
     data = BasinArrays(np.array(["a", "b"]), MONTHS, predictors, storage, uncertainty, train, ~train)
     problem = SimpleNamespace(months=MONTHS, predictors=predictors, storage=storage, uncertainty=uncertainty)
     grouped = SimpleNamespace(problem=problem, observed=storage)
-    ready: Any = SimpleNamespace(grouped=grouped, data=data, setup=SimpleNamespace(seed=0))
+    ready: Any = SimpleNamespace(grouped=grouped, data=data, setup=SimpleNamespace(seed=0, fluxes=FLUXES))
     monkeypatch.setattr(group_models, "_with_contrast", lambda ready, apply: apply)
     apply: Any = group_models.lstm(ready, {}, settings)
     return apply(train, np.arange(2), np.arange(2))
