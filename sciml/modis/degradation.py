@@ -19,15 +19,15 @@ def box_t4(lst: np.ndarray, factor: int, least_cover: float = 1.0) -> np.ndarray
     the fraction `least_cover` of its pixels are known; otherwise the mean is over those that are.
     """
     _check(lst, factor, least_cover)
-    power = np.square(np.square(np.asarray(lst, float)))
+    power = _fourth_power(lst)
     total = _blocks(power, factor)
     if not np.isnan(total).any():
-        return (total / factor**2) ** 0.25
+        return _fourth_root(total / factor**2)
     known = np.isfinite(power)
     count = _blocks(known.astype(float), factor)
     total = _blocks(np.where(known, power, 0.0), factor)
     enough = (count > 0) & (count >= least_cover * factor**2)
-    return np.where(enough, total / np.maximum(count, 1), np.nan) ** 0.25
+    return _fourth_root(np.where(enough, total / np.maximum(count, 1), np.nan))
 
 
 def mtf(
@@ -46,7 +46,7 @@ def mtf(
     if scan_axis not in (-1, -2):
         raise ConfigError(f"mtf: scan_axis {scan_axis} found, expected -1 (x) or -2 (y)")
     known = np.isfinite(lst)
-    power = np.where(known, np.square(np.square(np.asarray(lst, float))), 0.0)
+    power = np.where(known, _fourth_power(lst), 0.0)
     weights = {axis: point_spread(factor, axis == scan_axis, gaussian) for axis in (-1, -2)}
 
     def seen(field: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def mtf(
     inside = seen(np.ones(lst.shape[-2:]))
     cover = inside if known.all() else seen(known.astype(float))
     enough = (cover > 0) & (cover >= (least_cover - 1e-9) * inside)
-    return np.where(enough, seen(power) / np.where(enough, cover, 1.0), np.nan) ** 0.25
+    return _fourth_root(np.where(enough, seen(power) / np.where(enough, cover, 1.0), np.nan))
 
 
 def point_spread(factor: int, scanning: bool, gaussian: float = MODIS_GAUSSIAN) -> np.ndarray:
@@ -94,9 +94,17 @@ def consistent(fine: np.ndarray, coarse: np.ndarray, factor: int) -> np.ndarray:
             f"image of temperature: {fine.shape[-2:]} fine pixels found, expected {factor} times the coarse image's "
             f"{coarse.shape[-2:]}; give the factor between the two"
         )
-    power = np.square(np.square(np.asarray(fine, float)))
-    lacking = np.asarray(coarse, float) ** 4 - box_t4(fine, factor, least_cover=0.0) ** 4
-    return (power + replicate(lacking, factor)) ** 0.25
+    power = _fourth_power(fine)
+    lacking = _fourth_power(coarse) - _fourth_power(box_t4(fine, factor, least_cover=0.0))
+    return _fourth_root(power + replicate(lacking, factor))
+
+
+def _fourth_power(field: np.ndarray) -> np.ndarray:
+    return np.square(np.square(np.asarray(field, float)))
+
+
+def _fourth_root(field: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.sqrt(field))  # several times faster than ** 0.25
 
 
 def _check(lst: np.ndarray, factor: int, least_cover: float) -> None:
