@@ -6,6 +6,7 @@ import functools
 import numpy as np
 import pytest
 import rasterio
+import rioxarray  # noqa: F401 - registers the accessor `rio`
 import xarray as xr
 
 from cluster.executors import SerialExecutor
