@@ -19,15 +19,7 @@ def box_t4(lst: np.ndarray, factor: int, least_cover: float = 1.0) -> np.ndarray
     the fraction `least_cover` of its pixels are known; otherwise the mean is over those that are.
     """
     _check(lst, factor, least_cover)
-    power = _fourth_power(lst)
-    total = _blocks(power, factor)
-    if not np.isnan(total).any():
-        return _fourth_root(total / factor**2)
-    known = np.isfinite(power)
-    count = _blocks(known.astype(float), factor)
-    total = _blocks(np.where(known, power, 0.0), factor)
-    enough = (count > 0) & (count >= least_cover * factor**2)
-    return _fourth_root(np.where(enough, total / np.maximum(count, 1), np.nan))
+    return _fourth_root(_mean(_fourth_power(lst), factor, least_cover))
 
 
 def mtf(
@@ -95,16 +87,33 @@ def consistent(fine: np.ndarray, coarse: np.ndarray, factor: int) -> np.ndarray:
             f"{coarse.shape[-2:]}; give the factor between the two"
         )
     power = _fourth_power(fine)
-    lacking = _fourth_power(coarse) - _fourth_power(box_t4(fine, factor, least_cover=0.0))
-    return _fourth_root(power + replicate(lacking, factor))
+    power += replicate(_fourth_power(coarse) - _mean(power, factor, least_cover=0.0), factor)
+    return _fourth_root(power)
 
 
 def _fourth_power(field: np.ndarray) -> np.ndarray:
-    return np.square(np.square(np.asarray(field, float)))
+    """A new array."""
+    power = np.array(field, float)
+    np.square(power, out=power)
+    return np.square(power, out=power)
 
 
-def _fourth_root(field: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.sqrt(field))  # several times faster than ** 0.25
+def _fourth_root(power: np.ndarray) -> np.ndarray:
+    """In place."""
+    np.sqrt(power, out=power)
+    return np.sqrt(power, out=power)
+
+
+def _mean(power: np.ndarray, factor: int, least_cover: float) -> np.ndarray:
+    """Means over blocks of which the fraction `least_cover` is known, NaN elsewhere."""
+    total = _blocks(power, factor)
+    if not np.isnan(total).any():
+        return total / factor**2
+    known = np.isfinite(power)
+    count = _blocks(known.astype(float), factor)
+    total = _blocks(np.where(known, power, 0.0), factor)
+    enough = (count > 0) & (count >= least_cover * factor**2)
+    return np.where(enough, total / np.maximum(count, 1), np.nan)
 
 
 def _check(lst: np.ndarray, factor: int, least_cover: float) -> None:
