@@ -71,10 +71,8 @@ def job(config: GraceConfig, engine: Engine) -> str:
     if grown is None:
         return _as_it_stands(config, standing, f"GRACE ends in {records.month[-1]}, predictors in {months[-1]}")
     layout = pack(mascons, config.mascons_per_item)
-    if (
-        len(layout.cells.parent) * max(config.members, config.global_members) * (len(windows) - grown.window)
-        < FEW_VALUES
-    ):
+    ensemble = len(layout.cells.parent) * max(config.members, config.global_members)
+    if ensemble * (len(windows) - grown.window) < FEW_VALUES:
         engine = dataclasses.replace(engine, executor=SerialExecutor())
     names = tuple(name for name in daily.data_vars if name in stored)
     if missing := [name for name in stored.data_vars if not str(name).endswith("_record") and name not in names]:
@@ -85,10 +83,8 @@ def job(config: GraceConfig, engine: Engine) -> str:
     fine, coarse = _predictors(config, engine, standing, world, layout, grown, after)
     problem = grace_gridded.problem_of(config, world, TARGET, layout, fine, coarse)
     members = _members(config, engine, standing, problem, grown.window, after)
-    when, files = (
-        datetime.now(UTC).isoformat(timespec="seconds"),
-        {"twsa": config.twsa, "predictors": config.predictors},
-    )
+    files = {"twsa": config.twsa, "predictors": config.predictors}
+    when = datetime.now(UTC).isoformat(timespec="seconds")
     line = update.lineage_entry(windows, grown.window, inputs, files, when)
     entries = [*standing.entries, line]
     mapped, basins = _append(config, engine, standing, problem, grown.window, members, entries)
