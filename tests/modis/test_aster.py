@@ -10,7 +10,7 @@ from rasterio.transform import Affine
 
 from sciml.core.errors import ConfigError, InputError
 from sciml.data.readers.aster_pairs import masked_aster, read_pairs
-from sciml.modis import aster as rooms
+from sciml.modis import aster as validation
 from sciml.modis.aster import Grid, Pairs, Shift, Trial
 from sciml.modis.degradation import box_t4
 from sciml.modis.interpolation import bicubic
@@ -82,19 +82,19 @@ def _dataset(shift: Shift, pairs: int = 2) -> xr.Dataset:
 
 @pytest.mark.parametrize("shift", [Shift(0, 0), Shift(1, 1), Shift(2, -1), Shift(-3, 3)])
 def test_a_planted_shift_is_found_and_taken_off(shift: Shift) -> None:
-    pairs = rooms.read_on_one_grid(_dataset(shift))
+    pairs = validation.read_on_one_grid(_dataset(shift))
     assert pairs.shift == shift
     known = np.isfinite(pairs.aster.lst)
     assert known.mean() > 0.95
     # bilinear of waves of 4 km at 232 m: amplitude falls by (pi 232 / 4000)^2 / 2 = 1.7 % at most
     error = (pairs.aster.lst - _ground(*_frame()))[known]
     assert np.sqrt((error**2).mean()) < 0.05
-    unmoved = rooms.on_modis_grid(_dataset(shift), Shift()).aster.lst - _ground(*_frame())
+    unmoved = validation.on_modis_grid(_dataset(shift), Shift()).aster.lst - _ground(*_frame())
     assert shift == Shift() or np.sqrt(np.nanmean(unmoved**2)) > 0.3
 
 
 def test_ndvi_is_moved_by_its_own_corner() -> None:
-    ndvi = rooms.on_modis_grid(_dataset(Shift()), Shift()).guidance().ndvi[0]
+    ndvi = validation.on_modis_grid(_dataset(Shift()), Shift()).guidance().ndvi[0]
     known = np.isfinite(ndvi)
     np.testing.assert_allclose(ndvi[known], ((310.0 - _ground(*_frame())) / 40.0)[known], atol=1e-9)
     # the NDVI begins 2 pixels west and 3 north of the frame, so that its last columns and rows are not known
@@ -104,13 +104,13 @@ def test_ndvi_is_moved_by_its_own_corner() -> None:
 def test_positions_are_those_of_pyproj() -> None:
     """Bilinear keeps a linear field, so eastings and northings come back as coordinates of the target's centres."""
     transform, *_ = _utm()
-    source = Grid(transform, rooms.CRS.from_epsg(EPSG), (ASTER, ASTER))
-    target = Grid(Affine(FINE, 0, CORNER[0], 0, -FINE, CORNER[1]), rooms.SINUSOIDAL, (96, 96))
+    source = Grid(transform, validation.CRS.from_epsg(EPSG), (ASTER, ASTER))
+    target = Grid(Affine(FINE, 0, CORNER[0], 0, -FINE, CORNER[1]), validation.SINUSOIDAL, (96, 96))
     step = (np.arange(ASTER) + 0.5) * FINE
     east, north = np.meshgrid(transform.c + step, transform.f - step)
     expected = TO_UTM.transform(*np.broadcast_arrays(*_frame()))
     for field, exact in zip((east, north), expected, strict=True):
-        found = rooms.resampled(field, source, target)
+        found = validation.resampled(field, source, target)
         known = np.isfinite(found)
         assert known.mean() > 0.95
         np.testing.assert_allclose(found[known], exact[known], atol=1e-3 * FINE)
@@ -118,12 +118,12 @@ def test_positions_are_those_of_pyproj() -> None:
 
 def test_there_and_back_a_smooth_field_is_itself() -> None:
     pairs = _dataset(Shift(2, -1))
-    placed = rooms.on_modis_grid(pairs, Shift(2, -1))
+    placed = validation.on_modis_grid(pairs, Shift(2, -1))
     truth = _ground(*_frame())
-    there = rooms.on_aster_grid(np.stack([truth, truth]), placed, pairs)
+    there = validation.on_aster_grid(np.stack([truth, truth]), placed, pairs)
     both = np.isfinite(there)
     assert np.sqrt(((there - pairs["aster"].values)[both] ** 2).mean()) < 0.05  # with the shift put on again
-    back = rooms.on_modis_grid(pairs.assign(aster=(("pair", "ya", "xa"), there)), Shift(2, -1)).aster.lst[0]
+    back = validation.on_modis_grid(pairs.assign(aster=(("pair", "ya", "xa"), there)), Shift(2, -1)).aster.lst[0]
     known = np.isfinite(back)
     assert known[4:-4, 4:-4].all()
     assert np.sqrt(((back - truth)[known] ** 2).mean()) < 0.1
@@ -135,12 +135,12 @@ def test_fill_inside_aster_never_reaches_the_fine_grid() -> None:
     stored[60:75, 70:95] = 200.0
     stored[59, 70:95] = 0.5 * (stored[59, 70:95] + 200.0)
     stored[75, 70:95] = 0.8 * stored[75, 70:95] + 0.2 * 200.0  # the interpolation smeared it
-    placed = rooms.on_modis_grid(pairs.assign(aster=(("pair", "ya", "xa"), masked_aster(stored)[None])), Shift())
+    placed = validation.on_modis_grid(pairs.assign(aster=(("pair", "ya", "xa"), masked_aster(stored)[None])), Shift())
     hole = np.isnan(placed.aster.lst[0, 8:-8, 8:-8])
     assert 15 * 25 < hole.sum() < 25 * 35
     error = placed.aster.lst[0] - _ground(*_frame())
     assert np.nanmax(np.abs(error)) < 0.2
-    for trial in (rooms.aster_self(placed), rooms.aster(placed)):
+    for trial in (validation.aster_self(placed), validation.aster(placed)):
         estimate = bicubic(trial.coarse, FACTOR)[0]
         assert np.isfinite(estimate[trial.mask]).all() and np.isfinite(trial.images.lst[trial.mask]).all()
         assert not trial.mask[0, :8].any() and not trial.mask[0, :, -8:].any() and trial.mask.any()
@@ -150,16 +150,16 @@ def test_aster_that_misses_the_frame_is_refused() -> None:
     pairs = _dataset(Shift())
     pairs["aster_transform"][1, 2] += 2e5
     with pytest.raises(InputError, match=r"planted\.nc.*pair 1: no valid pixel lies in the MODIS frame"):
-        rooms.on_modis_grid(pairs, Shift())
+        validation.on_modis_grid(pairs, Shift())
 
 
 def test_every_pair_uses_its_own_images_alone() -> None:
     pairs = _dataset(Shift(), pairs=3)
     pairs["aster"][0] += 5.0
     pairs["modis_lst"][2] -= 4.0
-    whole = rooms.on_modis_grid(pairs, Shift(1, 1))
-    alone = rooms.on_modis_grid(pairs.isel(pair=[2]), Shift(1, 1))
-    for trial in (rooms.aster, rooms.aster_self):
+    whole = validation.on_modis_grid(pairs, Shift(1, 1))
+    alone = validation.on_modis_grid(pairs.isel(pair=[2]), Shift(1, 1))
+    for trial in (validation.aster, validation.aster_self):
         np.testing.assert_array_equal(trial(whole).coarse[2:], trial(alone).coarse)
         np.testing.assert_array_equal(trial(whole).mask[2:], trial(alone).mask)
     np.testing.assert_array_equal(whole.aster.lst[2:], alone.aster.lst)
@@ -169,7 +169,7 @@ def test_areas_of_90_m_in_250_m_are_exact() -> None:
     """Both are whole numbers of 10 m: the mean over 10-m pixels is the independent truth."""
     lst = np.random.default_rng(2).uniform(280, 320, (50, 75))  # 4.5 km x 6.75 km
     target = Affine(250, 0, 0, 0, -250, 0)
-    found = rooms.aggregated(lst, Affine(90, 0, 0, 0, -90, 0), target, (18, 27), 1.0)
+    found = validation.aggregated(lst, Affine(90, 0, 0, 0, -90, 0), target, (18, 27), 1.0)
     small = np.kron(lst, np.ones((9, 9)))
     np.testing.assert_allclose(found, box_t4(small, 25), rtol=1e-12)
     # and the radiated power of the whole is kept
@@ -181,23 +181,23 @@ def test_areas_with_other_corners_and_gaps() -> None:
     lst = rng.uniform(280, 320, (40, 40))
     lst[10:14, 20:30] = np.nan
     source, target = Affine(90, 0, 1000, 0, -90, 5000), Affine(250, 0, 1030, 0, -250, 4960)
-    found = rooms.aggregated(lst, source, target, (12, 13), 1.0)
+    found = validation.aggregated(lst, source, target, (12, 13), 1.0)
     small = np.kron(lst, np.ones((9, 9)))[4 : 4 + 300, 3 : 3 + 325]
     np.testing.assert_allclose(found, box_t4(small, 25), rtol=1e-12)  # missing alike, too
     assert 0 < np.isnan(found).sum() < found.size
-    some = rooms.aggregated(lst, source, target, (12, 13), 0.3)
+    some = validation.aggregated(lst, source, target, (12, 13), 0.3)
     np.testing.assert_allclose(some, box_t4(small, 25, 0.3), rtol=1e-12)
-    constant = rooms.aggregated(np.full((40, 40), 300.0), source, target, (20, 20), 0.0)
+    constant = validation.aggregated(np.full((40, 40), 300.0), source, target, (20, 20), 0.0)
     assert np.isnan(constant[-1]).all()  # beyond the scene
     np.testing.assert_allclose(constant[np.isfinite(constant)], 300.0, rtol=1e-12)
     with pytest.raises(ConfigError, match="turned grid"):
-        rooms.aggregated(lst, Affine(90, 1, 0, 0, -90, 0), target, (3, 3), 1.0)
+        validation.aggregated(lst, Affine(90, 1, 0, 0, -90, 0), target, (3, 3), 1.0)
 
 
 @pytest.fixture(scope="module")
 def real_pairs(real_data: Path) -> Pairs:
     ds = read_pairs(str(real_data / "modis" / "imt-sif-aster-modis" / "modis_aster_pairs.nc"))
-    return rooms.read_on_one_grid(ds)
+    return validation.read_on_one_grid(ds)
 
 
 def _per_pair(trial: Trial, estimate: np.ndarray) -> dict[str, float]:
@@ -220,10 +220,25 @@ def test_real_pairs_sit_where_they_were_measured_to(real_pairs: Pairs, real_data
 
 
 def test_real_pairs_give_the_anchors_of_bicubic(real_pairs: Pairs, real_data: Path) -> None:
-    trial = rooms.aster_self(real_pairs)
+    trial = validation.aster_self(real_pairs)
     own = _per_pair(trial, bicubic(trial.coarse, FACTOR)[0])
     assert own["rmse"] == pytest.approx(1.09, abs=0.02) and own["detail_r"] == pytest.approx(0.32, abs=0.02)
-    trial = rooms.aster(real_pairs)
+    trial = validation.aster(real_pairs)
     across = _per_pair(trial, bicubic(trial.coarse, FACTOR)[0])
     assert across["rmse"] == pytest.approx(1.87, abs=0.03) and across["unbiased"] == pytest.approx(1.52, abs=0.03)
     assert across["detail_r"] == pytest.approx(0.19, abs=0.02)
+
+
+def test_ndvi_lies_where_aster_does(real_pairs: Pairs, real_data: Path) -> None:
+    """The README's anchor of bicubic + 0.4 of the scene's regression on NDVI: a pixel off, it would not be reached."""
+    trial = validation.aster(real_pairs)
+    blocks = real_pairs.aster.ndvi.reshape(len(real_pairs), 64, FACTOR, 64, FACTOR)
+    coarse_ndvi = blocks.mean(axis=(2, 4))
+    detail = real_pairs.aster.ndvi - bicubic(coarse_ndvi, FACTOR)[0]
+    slope = np.empty(len(real_pairs))
+    for i, (lst, ndvi) in enumerate(zip(trial.coarse, coarse_ndvi, strict=True)):
+        known = np.isfinite(lst) & np.isfinite(ndvi)
+        slope[i] = np.polyfit(ndvi[known], lst[known], 1)[0]
+    estimate = bicubic(trial.coarse, FACTOR)[0] + 0.4 * slope[:, None, None] * detail
+    found = _per_pair(trial, estimate)
+    assert found["unbiased"] == pytest.approx(1.355, abs=0.02) and found["rmse"] == pytest.approx(1.735, abs=0.03)
