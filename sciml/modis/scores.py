@@ -23,6 +23,7 @@ LOW_CONTRAST_K = 5.0
 SLAB = 32  # images scored at a time: their arrays stay in the cache, which saves a third of the time
 SEASONS = np.array(["DJF", "MAM", "JJA", "SON"])
 UNKNOWN = "unknown"
+ORDER = {"DJF": 1, "MAM": 2, "JJA": 3, "SON": 4, UNKNOWN: 5}  # other names sort by themselves
 
 # Means over images. Coverage is the share of all pixels, and rmse_pooled the root of the mean square of all pixels.
 MEANS = (
@@ -199,7 +200,7 @@ def _by(frame: pd.DataFrame, drawn: _Draws) -> dict[str, dict[str, dict[str, Any
     pixels = frame["n"].to_numpy(float)
     for stratum, column in STRATA.items():
         out[stratum] = {}
-        for value in sorted(frame[column].unique()):
+        for value in sorted(frame[column].unique(), key=lambda name: (ORDER.get(name, 0), name)):
             inside = frame[column].to_numpy() == value
             part: dict[str, Any] = {"n": int(inside.sum())}
             for key in OF_STRATA:
