@@ -14,12 +14,14 @@ class Guidance:
 
     ndvi: (image, Y, X) [1] on the fine grid, NaN where unknown. day: (image,) whether the sun shone. fine_pixel_m: side
     of a fine pixel [m]. window: (image,) number of the place, for place memory alone, UNKNOWN_WINDOW where it has none.
+    reflectance: (image, 2, Y, X) red and near-infrared [1], NaN where unknown; None where there are none.
     """
 
     ndvi: np.ndarray
     day: np.ndarray
     fine_pixel_m: float
     window: np.ndarray
+    reflectance: np.ndarray | None = None
 
 
 class Method(Protocol):
@@ -36,7 +38,8 @@ class Images:
     """Images at their finest resolution, on a regular grid.
 
     lst: (image, Y, X) [K], NaN missing. ndvi: the same shape [1], NaN unknown. date: (image,) datetime64[D].
-    day: (image,) bool. window: (image,) number of the place. fine_pixel_m: side of a pixel [m].
+    day: (image,) bool. window: (image,) number of the place. fine_pixel_m: side of a pixel [m]. reflectance: (image, 2,
+    Y, X) red and near-infrared [1], NaN unknown; None where there are none.
     """
 
     lst: np.ndarray
@@ -46,6 +49,7 @@ class Images:
     window: np.ndarray
     fine_pixel_m: float
     source: str
+    reflectance: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.lst)
@@ -60,8 +64,9 @@ class Images:
             self.window[which],
             self.fine_pixel_m,
             self.source,
+            None if self.reflectance is None else self.reflectance[which],
         )
 
     def guidance(self) -> Guidance:
         """Everything a method may know of these images but their temperature."""
-        return Guidance(self.ndvi, self.day, self.fine_pixel_m, self.window)
+        return Guidance(self.ndvi, self.day, self.fine_pixel_m, self.window, self.reflectance)

@@ -16,4 +16,5 @@ def images_of(patches: xr.Dataset) -> Images:
         window=patches["window"].values.astype(np.int64),
         fine_pixel_m=float(patches.attrs["pixel_size_m"]),
         source=str(patches.attrs["source"]),
+        reflectance=patches["reflectance"].values,
     )

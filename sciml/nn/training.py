@@ -23,7 +23,7 @@ from sciml.nn.losses import weighted_mse
 State = dict[str, Any]
 Report = Callable[[int, dict[str, float], State], None]
 Loss = Callable[[Any, Tensor, Tensor], Tensor]
-Schedule = Literal["constant", "cosine", "one_cycle"]
+Schedule = Literal["constant", "cosine", "one_cycle", "drop"]
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,11 @@ def learning_rate_at(step: int, steps: int, config: TrainingConfig) -> float:
     """Step size of optimiser step `step` of `steps` in all (both counted over the whole run).
 
     cosine: half a cosine from the peak to 0. one_cycle: a linear rise from 1/10 over the first fifth, then the cosine.
+    drop: the peak for the first sixth, then a hundredth of it (Nguyen et al. 2022, hal-03580148).
     """
     peak, done = config.learning_rate, step / max(steps, 1)
+    if config.schedule == "drop":
+        return peak if done < 1 / 6 else peak / 100
     if config.schedule == "constant":
         return peak
     if config.schedule == "cosine":

@@ -17,6 +17,7 @@ LAYOUT = "a file of MODIS temperature patches"
 NDVI_LAYOUT = "a file of MODIS red and near-infrared patches"
 LST_SCALE = 0.02  # K per count, MOD11A1
 REFLECTANCE_FILL = -1000
+REFLECTANCE_SCALE = 1e-4
 PIXEL_SIZE_M = 926.6254331391667  # MOD11A1's nominal 1 km
 LST_RANGE_K = (200.0, 350.0)  # of a patch's median, and the most that one pixel of a cloud-free surface reaches
 COLDEST_K = 150.0  # lowest valid count of the product, 7500
@@ -30,8 +31,9 @@ def read_patches(patches_url: str, ndvi_url: str = "") -> xr.Dataset:
     patches_url, ndvi_url: NetCDF files, local or s3://; without the second, or where it does not exist, there is no
     guidance and a note says so.
 
-    Returns `lst` (image, y, x) [K], NaN missing; `ndvi` (image, y, x) [1], NaN unknown; `date` (image) datetime64;
-    `day` (image) bool; `window` (image); `ulx`, `uly` (image) [m]. Row 0 is north. Attributes: `pixel_size_m`,
+    Returns `lst` (image, y, x) [K], NaN missing; `ndvi` (image, y, x) and `reflectance` (image, band, y, x), red and
+    near-infrared, NaN unknown; `date` (image) datetime64; `day` (image)
+    bool; `window` (image); `ulx`, `uly` (image) [m]. Row 0 is north. Attributes: `pixel_size_m`,
     `source`, `outliers` (pixels set missing: hotter than LST_RANGE_K allows, or than their surroundings by HOT_K, or
     colder than the product's valid range), `empty_images` (left out: nothing but cloud), `notes`.
     Raises InputError for a damaged file, a missing variable, temperature that is not in the product's counts, a date
@@ -48,7 +50,7 @@ def read_patches(patches_url: str, ndvi_url: str = "") -> xr.Dataset:
         counts = counts_of(ds["lst_dn"], ("patch", "overpass", "y", "x"), LST_SCALE, patches_url)
     lst, outliers = temperature(counts, names=("patch", "overpass"), file=patches_url)
     patches, overpasses = lst.shape[:2]
-    ndvi, notes = _guidance(ds, ndvi_url, date, window, lst.shape[2:], patches_url)
+    ndvi, reflectance, notes = _guidance(ds, ndvi_url, date, window, lst.shape[2:], patches_url)
 
     def each(values: np.ndarray) -> np.ndarray:
         return np.repeat(values, overpasses, axis=0)
@@ -58,6 +60,7 @@ def read_patches(patches_url: str, ndvi_url: str = "") -> xr.Dataset:
         {
             "lst": (image, lst.reshape(-1, *lst.shape[2:]), {"units": "K", "long_name": "land surface temperature"}),
             "ndvi": (image, each(ndvi), {"units": "1"}),
+            "reflectance": (("image", "band", "y", "x"), each(reflectance), {"units": "1"}),
             "date": ("image", each(date).astype("datetime64[s]")),
             "day": ("image", np.tile(day, patches)),
             "window": ("image", each(window)),
@@ -196,13 +199,14 @@ def _places(window: np.ndarray, corner: np.ndarray, date: np.ndarray, file: str)
 
 def _guidance(
     ds: xr.Dataset, file: str, date: np.ndarray, window: np.ndarray, shape: tuple[int, ...], patches_file: str
-) -> tuple[np.ndarray, list[str]]:
-    """NDVI (patch, y, x) of every temperature patch, NaN unknown, and notes."""
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """NDVI (patch, y, x) and reflectance (patch, band, y, x) of every temperature patch, NaN unknown, and notes."""
     none = np.full((len(date), *shape), np.nan, np.float32)
+    bands = np.full((len(date), 2, *shape), np.nan, np.float32)
     if not file:
-        return none, [f"{patches_file}: no NDVI file: no guidance"]
+        return none, bands, [f"{patches_file}: no NDVI file: no guidance"]
     if not exists(file):
-        return none, [f"{file}: no such NDVI file: no guidance"]
+        return none, bands, [f"{file}: no such NDVI file: no guidance"]
     require(ds, ("ndvi_index",), file=patches_file, layout=LAYOUT)
     red_nir = open_netcdf(file, decode=False)
     require(red_nir, ("refl_dn", "band", "date", "window"), file=file, layout=NDVI_LAYOUT)
@@ -216,24 +220,26 @@ def _guidance(
                 " patches; give the NDVI file that belongs to these patches"
             )
         counts = counts_of(red_nir["refl_dn"], ("patch", "band", "y", "x"), 1e-4, file)
-        bands = list(red_nir["band"].values.astype(str))
-        if not {"red", "nir"} <= set(bands):
-            raise InputError(f"{file}: axis 'band': found {', '.join(bands)}; expected red and nir")
+        names = list(red_nir["band"].values.astype(str))
+        if not {"red", "nir"} <= set(names):
+            raise InputError(f"{file}: axis 'band': found {', '.join(names)}; expected red and nir")
         if counts.shape[2:] != tuple(shape):
             raise InputError(
                 f"{file}: variable 'refl_dn': found a grid of {counts.shape[2]} x {counts.shape[3]}, expected that of"
                 f" the temperature, {shape[0]} x {shape[1]}; give NDVI of the same pixels"
             )
         _agree(red_nir, pick, ds, np.flatnonzero(has), date[has], window[has], file)
-    ndvi = normalised_difference(counts[:, bands.index("red")], counts[:, bands.index("nir")])
+    counts = counts[:, [names.index("red"), names.index("nir")]]
+    ndvi = normalised_difference(counts[:, 0], counts[:, 1])
     if len(pick) and not np.isfinite(ndvi[np.unique(pick)]).any():
         raise InputError(
             f"{file}: variable 'refl_dn': no usable red and near-infrared in {len(pick)} patches; expected reflectance"
             " in counts of 1e-4"
         )
     none[has] = ndvi[pick]
+    bands[has] = np.where(counts > REFLECTANCE_FILL, counts * np.float32(REFLECTANCE_SCALE), np.nan)[pick]
     lacking = int((~has).sum())
-    return none, [f"{patches_file}: {lacking} of {len(has)} patches have no NDVI"] if lacking else []
+    return none, bands, [f"{patches_file}: {lacking} of {len(has)} patches have no NDVI"] if lacking else []
 
 
 def normalised_difference(red: np.ndarray, nir: np.ndarray) -> np.ndarray:

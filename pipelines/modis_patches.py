@@ -1,0 +1,153 @@
+"""The flow of patches: split, train, super-resolve, calibrate, score."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cluster.job import Engine, Plan
+from cluster.run import Run
+from cluster.stages import Stage
+from cluster.train import Training
+from sciml.core.digest import digest, fingerprint
+from sciml.core.urls import exists, join, write_bytes
+from sciml.generated import scenes
+from sciml.modis import report
+from sciml.modis.config import OF_PATCHES, ModisConfig, networks_of, without_places
+from sciml.modis.networks import NETS_VERSION
+from sciml.modis.scale import fit_scale_law
+from sciml.modis.setup import TEST_PATCHES, PatchSource, Prepared, Setup
+from sciml.modis.spread import SpreadScale
+from sciml.modis.steps import Estimate, TrainNetwork, blocks, template
+from sciml.report.results import write_report
+
+MODELS = "models.json"  # what other runs need to use the networks of this one
+WINDOWS, DATES = 36, 12  # of the generated scenes
+SECONDS_PER_IMAGE = {"mrunet": 0.05, "vdsr": 0.05, "dmcn": 0.05, "sciml": 0.02, "sciml_place": 0.02}
+# of one core for an epoch, an image and a million multiplications of its parameters; from the runs of preset small
+SECONDS_PER_STEP_IMAGE = {"mrunet": 0.01, "vdsr": 0.03, "dmcn": 0.01, "sciml": 0.004, "sciml_place": 0.004}
+
+
+def job(config: ModisConfig, engine: Engine) -> str:
+    """All experiments, and what other runs need to use the networks."""
+    sources = _sources(config, engine.run)
+    findings, prepared, published = [], {}, {}
+    for experiment in config.experiments:
+        setup = _setup(config, sources, experiment)
+        images = prepared[experiment] = setup.prepare()
+        stores, checkpoints = _stages(config, engine, setup, images, _inputs(config, sources))
+        found, scales = report.answers(images, stores)
+        findings.append(report.finding(setup, images, found))
+        published[experiment] = _published(config, setup, checkpoints, scales)
+    best = max(published, key=OF_PATCHES.index)
+    engine.run.write_json(MODELS, {"experiment": best, **published[best]})
+    data = {"patches": sources[0].patches, "ndvi": sources[0].ndvi, "test": sources[1].patches}
+    facts = report.facts(config, engine.run.stores, data, prepared)
+    return write_report(engine.run.url, config.pipeline, "Land surface temperature, sharpened", findings, facts)
+
+
+def plan(config: ModisConfig, planned: Plan) -> None:
+    """Trainings and stages; generated scenes are made to be counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        sources = _generated(config, folder) if config.source == "generated" else _files(config)
+        for experiment in config.experiments:
+            setup = _setup(config, sources, experiment)
+            _stages(config, planned, setup, setup.prepare(), _inputs(config, sources))
+
+
+def _setup(config: ModisConfig, sources: tuple[PatchSource, PatchSource], experiment: str) -> Setup:
+    test = sources[1] if experiment == TEST_PATCHES else PatchSource("")
+    return Setup(experiment, sources[0], test, config.factor, config.degradation, config.seed)
+
+
+def _files(config: ModisConfig) -> tuple[PatchSource, PatchSource]:
+    return PatchSource(config.patches, config.ndvi), PatchSource(config.test_patches, config.test_ndvi)
+
+
+def _sources(config: ModisConfig, run: Run) -> tuple[PatchSource, PatchSource]:
+    """Patches to train on and patches that only test; generated ones are written into the run once."""
+    return _generated(config, join(run.url, "scenes")) if config.source == "generated" else _files(config)
+
+
+def _generated(config: ModisConfig, folder: str) -> tuple[PatchSource, PatchSource]:
+    """The generated scenes of this seed as files; the test patches are of other dates."""
+    urls = [join(folder, f"{name}-{config.seed}.nc") for name in ("patches", "ndvi")]
+    if not all(map(exists, urls)):
+        with tempfile.TemporaryDirectory() as here:
+            paths = [Path(here) / Path(url).name for url in urls]
+            scenes.write_patches(scenes.scenes(WINDOWS, DATES, seed=config.seed), *paths)
+            for path, url in zip(paths, urls, strict=True):
+                write_bytes(url, path.read_bytes())
+    return PatchSource(*urls), PatchSource("")
+
+
+def _inputs(config: ModisConfig, sources: tuple[PatchSource, PatchSource]) -> Mapping[str, Any]:
+    """What results depend on; a NetCDF file of generated scenes differs in its bytes from time to time, not in them."""
+    if config.source == "generated":
+        return {"scenes": [WINDOWS, DATES, config.seed]}
+    urls = [url for source in sources for url in (source.patches, source.ndvi)]
+    return {str(number): fingerprint(url) if url and exists(url) else url for number, url in enumerate(urls)}
+
+
+def _stages(
+    config: ModisConfig, engine: Engine | Plan, setup: Setup, prepared: Prepared, inputs: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Train every network and let every method super-resolve: method -> store's URL, network -> checkpoints."""
+    images, fields = prepared.estimated, config.result_fields("factor", "degradation", "seed")
+    stores, checkpoints = {}, {}
+    for name in config.methods:
+        settings = None
+        depends: dict[str, Any] = dict(inputs) | {"experiment": setup.experiment}
+        if name in networks_of(config.methods):
+            settings = config.settings(name)
+            training = Training(
+                f"{name}_{setup.experiment}",
+                digest([NETS_VERSION, name, asdict(settings), fields, depends]),
+                TrainNetwork(setup, name, settings),
+                members=settings.members,
+                together=settings.members == 1,
+            )
+            count = len(prepared.train)
+            checkpoints[name] = engine.train(
+                training,
+                seconds=count * settings.epochs * SECONDS_PER_STEP_IMAGE[name] * (settings.width / 64) ** 2,
+                memory_bytes=int(3 * images.lst.nbytes + 1e9),
+            )
+            depends["training"] = training.digest
+        stage = Stage(
+            f"{name}_answers_{setup.experiment}",
+            1,
+            blocks(len(images)),
+            template(images.lst.shape),
+            Estimate(setup, name, settings, tuple(checkpoints.get(name, ()))),
+            config=fields,
+            inputs=depends,
+            seconds=64 * SECONDS_PER_IMAGE.get(name, 0.005),
+            memory_bytes=int(3 * images.lst.nbytes + 5e8),
+        )
+        stores[name] = engine.stage(stage).url
+    return stores, checkpoints
+
+
+def _published(
+    config: ModisConfig, setup: Setup, checkpoints: Mapping[str, list[str]], scales: Mapping[str, SpreadScale]
+) -> dict[str, Any]:
+    """Networks that need no memory of places, every method's calibration, and how detail of NDVI goes with scale."""
+    train = setup.prepare().train
+    guided = train.day & (train.ndvi == train.ndvi).all(axis=(1, 2))
+    names = without_places(tuple(scales))
+    return {
+        "factor": setup.factor,
+        "fine_pixel_m": train.fine_pixel_m,
+        "networks": {
+            name: {
+                "settings": asdict(config.settings(name)),
+                "checkpoints": [url.rsplit("/", 1)[-1] for url in checkpoints[name]],
+            }
+            for name in names
+            if name in checkpoints
+        },
+        "spread": {name: asdict(scales[name]) for name in names},
+        "scale_law": asdict(fit_scale_law(train)) if guided.any() else None,
+    }

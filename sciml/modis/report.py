@@ -1,0 +1,244 @@
+"""Scores and the page of super-resolution experiments."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sciml.data.stores import open_store
+from sciml.metrics.images import spectra
+from sciml.modis.config import ModisConfig
+from sciml.modis.figures import Scene, calibration_figure, image_figure, spectra_figure
+from sciml.modis.images import Images
+from sciml.modis.score_figures import place_figure, strata_figure
+from sciml.modis.scores import blocks_without_gaps, score_images, score_table, summarise
+from sciml.modis.setup import Prepared, Setup
+from sciml.modis.splits import GAP_DAYS
+from sciml.modis.spread import SpreadScale, fit_spread
+from sciml.modis.steps import REMEMBERING
+from sciml.report.page import Illustration, Section, provenance
+from sciml.report.results import Finding
+
+REFERENCE = "backprojection"
+CROP = 4  # fine pixels, the border that is left out in the second set of scores
+LABELS = {
+    "bilinear": "bilinear (the paper's bicubic)",
+    "bicubic": "bicubic",
+    "backprojection": "back-projection",
+    "tsharp": "TsHARP",
+    "atprk": "ATPRK",
+    "place_memory": "back-projection + place memory",
+    "vdsr": "VDSR",
+    "dmcn": "DMCN",
+    "mrunet": "Multi-residual U-Net",
+    "sciml": "sciml",
+    "sciml_place": "sciml + place memory",
+}
+SHOWN = ("bicubic", "backprojection", "atprk", "mrunet", "sciml", "sciml_place")  # on pictures, of those there are
+TITLES = {
+    "random_split": "Random images: what leakage makes of it",
+    "date_split": f"Known places, dates {GAP_DAYS} days and more from training",
+    "place_split": "Places never seen",
+    "test_patches": "Test patches",
+    "aster_self": "ASTER at 1 km against itself at 250 m",
+    "aster": "MODIS at 250 m against ASTER",
+}
+Answers = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def answers(prepared: Prepared, stores: Mapping[str, str]) -> tuple[Answers, dict[str, SpreadScale]]:
+    """Estimates of the test images with calibrated spread, and the calibration, of every method.
+
+    stores: method -> URL of its `steps.Estimate` store.
+    """
+    found, scales, count = {}, {}, prepared.calibrating
+    images = prepared.estimated
+    for name, url in stores.items():
+        store = open_store(url)
+        lst, sigma = store["lst"].values, store["sigma"].values
+        scale = fit_spread(images.lst[:count], lst[:count], sigma[:count], images.day[:count])
+        found[name] = lst[count:], sigma[count:] * scale.of(images.day[count:])[:, None, None]
+        scales[name] = scale
+    return found, scales
+
+
+def finding(setup: Setup, prepared: Prepared, found: Answers) -> Finding:
+    """Scores of an experiment's methods on the same pixels, and its section."""
+    test = prepared.test
+    paragraphs = [
+        f"Trained on {len(prepared.train):,} images of {_count(prepared.train.window)} windows and"
+        f" {_count(prepared.train.date)} dates; {prepared.calibrating:,} more calibrated the spreads; tested on"
+        f" {len(test):,} images of {_count(test.window)} windows and {_count(test.date)} dates, of which training knew"
+        f" {len(np.intersect1d(test.window, prepared.train.window))} windows and"
+        f" {len(np.intersect1d(test.date, prepared.train.date))} dates."
+    ]
+    return scored(setup.experiment, test, setup.coarse(test.lst), setup.factor, found, paragraphs)
+
+
+def scored(
+    experiment: str,
+    test: Images,
+    coarse: np.ndarray,
+    factor: int,
+    found: Answers,
+    paragraphs: Sequence[str],
+    mask: np.ndarray | None = None,
+) -> Finding:
+    """Scores and section of methods on images whose truth is `test`."""
+    crops = (0,) if mask is not None else (0, CROP)
+    table = pd.concat(
+        [
+            score_images(experiment, name, test.lst, lst, sigma, test, factor, crop, mask=mask)
+            for name, (lst, sigma) in found.items()
+            for crop in crops
+        ],
+        ignore_index=True,
+    )
+    scores = summarise(table)
+    keep = blocks_without_gaps(test.lst, factor) if mask is None else mask
+    section = Section(
+        TITLES[experiment],
+        [_verdict(scores), *paragraphs],
+        [
+            score_table(
+                scores,
+                caption=TITLES[experiment],
+                baselines=[name for name in found if not name.startswith("sciml")],
+                labels=LABELS,
+                reference=REFERENCE,
+            ),
+            *_illustrations(experiment, test, coarse, factor, found, table, scores, keep),
+        ],
+    )
+    return Finding(experiment, table, scores, [section])
+
+
+def facts(
+    config: ModisConfig, stores: Mapping[str, str], data: Mapping[str, str], prepared: Mapping[str, Prepared]
+) -> dict[str, Any]:
+    """Provenance of the page and of metrics.json. prepared: experiment -> its images."""
+    return provenance(
+        data=data,
+        split={name: f"{len(p.train)} train, {p.calibrating} calibrate" for name, p in prepared.items()},
+        sample_size={f"test images of {name}": len(p.test) for name, p in prepared.items()},
+        seed=config.seed,
+        stores=stores,
+        config=config.model_dump(mode="json"),
+    )
+
+
+def _count(values: np.ndarray) -> int:
+    return len(np.unique(values))
+
+
+def _verdict(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """The best method, and whether ours beats the simple ones."""
+    best = max(scores, key=lambda name: scores[name]["psnr"])
+    text = f"Best by PSNR: {LABELS[best]}, {_with_interval(scores[best], 'psnr', 2)} dB."
+    ours = next((name for name in ("sciml", *scores) if name in scores and name.startswith("sciml")), None)
+    if ours is None or ours == REFERENCE:
+        return text
+    mine, simple = scores[ours], scores[REFERENCE]
+    share = mine["fraction_better_than"][REFERENCE]
+    text += (
+        f" {LABELS[ours]}: RMSE {_with_interval(mine, 'rmse', 3)} K, SSIM {mine['ssim']:.3f}; back-projection"
+        f" {simple['rmse']:.3f} K and {simple['ssim']:.3f}; the former errs less in {share:.0%} of"
+        f" {mine['n']:,} images."
+    )
+    rivals = [name for name in scores if not name.startswith("sciml") and scores[name]["rmse"] < mine["rmse"]]
+    if rivals:
+        text += f" {', '.join(LABELS[name] for name in rivals)} err less than it does."
+    if any(name in REMEMBERING for name in scores):
+        text += " Methods with place memory know each place from its other dates: that is geography, not resolution."
+    return text
+
+
+def _with_interval(summary: Mapping[str, Any], key: str, digits: int) -> str:
+    low, high = summary[f"{key}_ci"]
+    return f"{summary[key]:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _illustrations(
+    experiment: str,
+    test: Images,
+    coarse: np.ndarray,
+    factor: int,
+    found: Answers,
+    table: pd.DataFrame,
+    scores: Mapping[str, Mapping[str, Any]],
+    keep: np.ndarray,
+) -> list[Illustration]:
+    shown = [name for name in SHOWN if name in found] or list(found)[:3]
+    stem = experiment.replace("_", "-")
+    pictures = []
+    for day in (True, False):
+        number = _typical(table, test, shown[-1], day)
+        if number is None:
+            continue
+        when = "day" if day else "night"
+        date = "" if np.isnat(test.date[number]) else f"{test.date[number]}, "
+        place = f"window {test.window[number]}" if test.window[number] >= 0 else f"image {number}"
+        ndvi = test.ndvi[number]
+        scene = Scene(f"{date}{when}, {place}", coarse[number], test.lst[number], ndvi, test.fine_pixel_m)
+        answer = {LABELS[name]: (found[name][0][number], found[name][1][number]) for name in shown[:5]}
+        pictures.append(
+            Illustration(
+                f"{stem}-{when}",
+                image_figure(scene, answer),
+                f"The {when} image in the middle of the range of errors ({place}): estimates, their difference from the"
+                " truth and their standard deviation.",
+                f"Input, truth and estimates of one {when} image side by side with difference and spread maps.",
+            )
+        )
+    complete = np.isfinite(test.lst).all(axis=(1, 2))
+    if complete.any():
+        drawn = {name: spectra(test.lst[complete], found[name][0][complete], test.fine_pixel_m) for name in shown}
+        pictures.append(
+            Illustration(
+                f"{stem}-spectra",
+                spectra_figure(drawn, labels=LABELS),
+                f"Mean spectra of {int(complete.sum()):,} complete images. A method's error reaches half of the truth's"
+                " power at the wavelength of its effective resolution.",
+                "Power spectra of methods and truth, and the share of power in the error by wavelength.",
+            )
+        )
+    pictures.append(
+        Illustration(
+            f"{stem}-calibration",
+            calibration_figure(test.lst, keep, {name: found[name] for name in shown}, labels=LABELS),
+            "Coverage of central intervals and the error found where a standard deviation was given.",
+            "Observed against nominal coverage, and error against given standard deviation, by method.",
+        )
+    )
+    if len(np.unique(test.day)) > 1:
+        pictures.append(
+            Illustration(
+                f"{stem}-strata",
+                strata_figure({name: scores[name] for name in shown}, labels=LABELS),
+                "Scores by season, overpass, NDVI, gradient and contrast, with 95 % intervals.",
+                "Point ranges of scores by stratum and method.",
+            )
+        )
+    if (test.window >= 0).any() and REFERENCE in found and shown[-1] != REFERENCE:
+        pictures.append(
+            Illustration(
+                f"{stem}-places",
+                place_figure(table, shown[-1], REFERENCE, labels=LABELS),
+                f"RMSE by window of the tile: {LABELS[shown[-1]]}, and its difference from back-projection.",
+                "Two maps of windows coloured by RMSE and by difference of RMSE.",
+            )
+        )
+    return pictures
+
+
+def _typical(table: pd.DataFrame, test: Images, model: str, day: bool) -> int | None:
+    """The image in the middle of a model's errors by day or by night, a complete one where there is one."""
+    rows = table[(table["model"] == model) & (table["crop"] == 0) & (table["n"] > 0)]
+    numbers = rows["unit"].to_numpy()
+    rows = rows[test.day[numbers] == day]
+    if rows.empty:
+        return None
+    full = rows[rows["n"] == rows["n"].max()]
+    order = full.sort_values("rmse")["unit"].to_numpy()
+    return int(order[len(order) // 2])

@@ -1,0 +1,133 @@
+"""Our network: it works on the coarse grid, is guided by what is known on the fine one, and keeps what was observed.
+
+The coarse image and the fine guidance, its pixels folded into channels, pass through residual blocks on the coarse grid
+(Shi et al. 2016, sub-pixel convolution; Lim et al. 2017, EDSR), which cost a sixteenth of the same blocks on the fine
+one. What comes out is the detail inside each coarse pixel, in units of the image's own contrast, and its spread. The
+detail is added to the bicubic image and the mean of T^4 over every coarse pixel is then made that of the input.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+REFERENCE_K = 300.0  # T^4 in single precision is worked out relative to it
+LEAST_CONTRAST_K = 0.5
+SMALLEST_ERROR_K = 0.05  # below it an image counts no more
+SPREAD_WEIGHT = 0.3
+LIMIT = 4.0  # of log(spread / contrast): beyond, one surprising pixel would throw training off its course
+GUIDES = 3  # NDVI, red, near-infrared
+OFFSET, SCALE = (0.5, 0.1, 0.25, 0.0), (0.25, 0.05, 0.1, 0.5)  # of the guides and of a place's mean detail [K]
+
+
+@dataclass(frozen=True)
+class SciMLNetConfig:
+    """Size of the network. memory: whether the mean detail of the place is a guide too. bfloat16: whether convolutions
+    are worked out in it."""
+
+    factor: int = 4
+    width: int = 64
+    blocks: int = 6
+    memory: bool = False
+    bfloat16: bool = True
+
+    @property
+    def channels(self) -> int:
+        """Of the input on the coarse grid: temperature, its coverage and four numbers of the image; for each guide its
+        fine pixels less their mean, that mean, and whether it is there."""
+        return 6 + (GUIDES + self.memory) * (self.factor**2 + 2)
+
+
+class SciMLNet(nn.Module):
+    """Temperature and its spread on the fine grid from coarse temperature and fine guidance."""
+
+    def __init__(self, config: SciMLNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.enter = nn.Conv2d(config.channels, config.width, 3, padding=1)
+        self.blocks = nn.Sequential(*(_Residual(config.width) for _ in range(config.blocks)))
+        self.leave = nn.Conv2d(config.width, 2 * config.factor**2, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, coarse: Tensor, known: Tensor, day: Tensor, guides: Tensor) -> Tensor:
+        """coarse: (image, y, x) [K] without gaps; known: (image, y, x) 1 where it was observed; day: (image,) 1 or 0;
+        guides: (image, guide, Y, X), NaN unknown -> (image, 2, Y, X): temperature [K], logarithm of its spread [K]."""
+        factor = self.config.factor
+        mean, contrast = _moments(coarse, known)
+        image = ((coarse - mean) / contrast)[:, None]
+        ones = torch.ones_like(image)
+        numbers = [day[:, None, None, None], (mean[:, None] - 285) / 20, (contrast[:, None] - 2) / 2]
+        parts = [image, known[:, None], *(n * ones for n in numbers), ones]
+        for number, guide in enumerate(guides.unbind(1)):
+            parts.extend(_folded((guide - OFFSET[number]) / SCALE[number], factor))
+        with torch.autocast(coarse.device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            hidden = self.enter(torch.cat(parts, 1).contiguous(memory_format=torch.channels_last))
+            detail, spread = self.leave(self.blocks(hidden)).float().chunk(2, 1)
+        detail = F.pixel_shuffle(detail - detail.mean(1, keepdim=True), factor)[:, 0]
+        fine = F.interpolate(coarse[:, None], scale_factor=factor, mode="bicubic")[:, 0] + detail * contrast
+        log_sigma = F.pixel_shuffle(spread.clamp(-LIMIT, LIMIT), factor)[:, 0] + contrast.log()
+        return torch.stack([consistent(fine, coarse, factor), log_sigma], 1)
+
+
+def consistent(fine: Tensor, coarse: Tensor, factor: int) -> Tensor:
+    """`sciml.modis.degradation.consistent` in single precision: (image, Y, X), (image, y, x) -> (image, Y, X) [K]."""
+    power = (fine / REFERENCE_K) ** 4
+    lacking = (coarse / REFERENCE_K) ** 4 - F.avg_pool2d(power[:, None], factor)[:, 0]
+    whole = power + lacking.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    return REFERENCE_K * whole.clamp_min(1e-3) ** 0.25
+
+
+def box_t4(fine: Tensor, factor: int) -> Tensor:
+    """`sciml.modis.degradation.box_t4` of complete images in single precision: (image, Y, X) -> (image, y, x) [K]."""
+    return REFERENCE_K * F.avg_pool2d((fine / REFERENCE_K)[:, None] ** 4, factor)[:, 0] ** 0.25
+
+
+class _Residual(nn.Module):
+    """Two convolutions whose sum with the input is at first the input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.gelu(self.first(x)))
+
+
+def _moments(coarse: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and contrast (image, 1, 1) [K] of what was observed."""
+    count = known.sum((1, 2), keepdim=True).clamp_min(1)
+    mean = (coarse * known).sum((1, 2), keepdim=True) / count
+    variance = ((coarse - mean) ** 2 * known).sum((1, 2), keepdim=True) / count
+    return mean, variance.sqrt() + LEAST_CONTRAST_K
+
+
+def _folded(guide: Tensor, factor: int) -> list[Tensor]:
+    """Channels of one guide (image, Y, X) on the coarse grid, 0 where it is unknown."""
+    there = torch.isfinite(guide)
+    count = F.avg_pool2d(there[:, None].float(), factor)
+    total = F.avg_pool2d(torch.where(there, guide, 0.0)[:, None], factor)
+    mean = torch.where(count > 0, total / count.clamp_min(1e-6), 0.0)
+    unfold = partial(F.pixel_unshuffle, downscale_factor=factor)
+    detail = unfold(torch.nan_to_num(guide)[:, None]) - mean
+    return [detail * unfold(there[:, None].float()), mean, count]
+
+
+def error_and_spread(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Loss: mean over images of log(rms error), which is PSNR in other units, and the negative log-likelihood of the
+    spread given that error, through which no gradient reaches the temperature.
+
+    output: (image, 2, Y, X) temperature and log(sigma) [K]; target: (image, Y, X) [K]; weight: 0 where unknown.
+    """
+    fine, log_sigma = output.unbind(1)
+    square = (fine - target) ** 2 * weight
+    count = weight.sum((1, 2)).clamp_min(1)
+    error = 0.5 * torch.log(square.sum((1, 2)) / count + SMALLEST_ERROR_K**2)
+    spread = ((log_sigma + 0.5 * square.detach() * torch.exp(-2 * log_sigma)) * weight).sum((1, 2)) / count
+    return (error + SPREAD_WEIGHT * spread).mean()

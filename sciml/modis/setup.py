@@ -1,0 +1,122 @@
+"""What an experiment is about: which images train, which calibrate the spread of every method, which test."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from sciml.core.errors import ConfigError
+from sciml.data.readers.modis_patches import read_patches
+from sciml.data.splits import Fold
+from sciml.modis.degradation import box_t4, mtf
+from sciml.modis.images import Images
+from sciml.modis.patches import images_of
+from sciml.modis.splits import SPLITS, random_split
+
+TEST_PATCHES = "test_patches"
+DEGRADATIONS = {"box_t4": box_t4, "mtf": mtf}
+CALIBRATION_SHARE = 0.08  # of the training images
+
+
+@dataclass(frozen=True)
+class PatchSource:
+    """Files of patches; equal sources are read once in each process."""
+
+    patches: str
+    ndvi: str = ""
+
+    def read(self) -> Images:
+        return _read(self)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """An experiment: a split of the patches, or test patches of their own. Equal setups are prepared once a process.
+
+    degradation: name in DEGRADATIONS of how a coarse pixel comes from factor x factor fine ones.
+    """
+
+    experiment: str
+    source: PatchSource
+    test: PatchSource
+    factor: int
+    degradation: str
+    seed: int
+
+    def prepare(self) -> "Prepared":
+        return _prepare(self)
+
+    def coarse(self, lst: np.ndarray) -> np.ndarray:
+        """What the coarse sensor sees: (image, Y, X) -> (image, y, x) [K]."""
+        return DEGRADATIONS[self.degradation](lst, self.factor)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """train: what everything is fitted on. estimated: images that every method super-resolves, first `calibrating`
+    ones that training left out and that calibrate the spreads, then those that test."""
+
+    train: Images
+    estimated: Images
+    calibrating: int
+
+    @property
+    def test(self) -> Images:
+        return self.estimated.select(np.arange(self.calibrating, len(self.estimated)))
+
+
+@functools.lru_cache(maxsize=4)
+def _read(source: PatchSource) -> Images:
+    return images_of(read_patches(source.patches, source.ndvi))
+
+
+@functools.lru_cache(maxsize=2)
+def _prepare(setup: Setup) -> Prepared:
+    images = setup.source.read()
+    size = images.lst.shape[1:]
+    if size[0] % setup.factor or size[1] % setup.factor:
+        raise ConfigError(
+            f"--factor {setup.factor}: the patches of {images.source} have {size[0]} x {size[1]} pixels, expected a"
+            " factor that divides both"
+        )
+    if setup.experiment == TEST_PATCHES:
+        train, test = images, setup.test.read()
+        calibrate = random_split(train, share=CALIBRATION_SHARE, seed=setup.seed + 1)
+    else:
+        fold = SPLITS[setup.experiment](images, seed=setup.seed)
+        train, test = images.select(fold.train), images.select(fold.valid)
+        calibrate = _calibration(setup, train)
+    return Prepared(
+        train.select(calibrate.train), joined(train.select(calibrate.valid), test), int(calibrate.valid.sum())
+    )
+
+
+def _calibration(setup: Setup, train: Images) -> Fold:
+    """Places that were left out calibrate for places never seen; single images for the other splits, whose training is
+    too short of dates to spare some."""
+    if setup.experiment == "place_split":
+        return SPLITS["place_split"](train, share=CALIBRATION_SHARE, collar=0, seed=setup.seed + 1)
+    return random_split(train, share=CALIBRATION_SHARE, seed=setup.seed + 1)
+
+
+def joined(first: Images, second: Images) -> Images:
+    """The images of two sets of one size."""
+    if first.lst.shape[1:] != second.lst.shape[1:] or not np.isclose(first.fine_pixel_m, second.fine_pixel_m):
+        raise ConfigError(
+            f"{second.source}: patches of {second.lst.shape[1:]} pixels of {second.fine_pixel_m:.0f} m found, expected"
+            f" those of {first.source}: {first.lst.shape[1:]} pixels of {first.fine_pixel_m:.0f} m"
+        )
+    bands = [
+        np.full((len(x), 2, *x.lst.shape[1:]), np.nan, np.float32) if x.reflectance is None else x.reflectance
+        for x in (first, second)
+    ]
+    return Images(
+        np.concatenate([first.lst, second.lst]),
+        np.concatenate([first.ndvi, second.ndvi]),
+        np.concatenate([first.date, second.date]),
+        np.concatenate([first.day, second.day]),
+        np.concatenate([first.window, second.window]),
+        first.fine_pixel_m,
+        second.source,
+        np.concatenate(bands),
+    )

@@ -1,0 +1,123 @@
+"""Stage functions of the super-resolution job: fit a network; super-resolve the images of an experiment."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sciml.core.seeds import seed_for
+from sciml.data.stores import Template, Variable
+from sciml.modis import place_memory
+from sciml.modis.atprk import atprk
+from sciml.modis.degradation import box_t4
+from sciml.modis.images import Guidance, Images, Method
+from sciml.modis.interpolation import backprojection, bicubic, bilinear
+from sciml.modis.networks import NETWORKS, WITH_MEMORY, Asked, Settings, train_network
+from sciml.modis.place_memory import BLOCK_DAYS, PlaceRegression
+from sciml.modis.setup import Setup
+from sciml.modis.tsharp import tsharp
+from sciml.nn.checkpoint import load_checkpoint
+
+CLASSICAL: Mapping[str, Method] = {
+    "bilinear": bilinear,
+    "bicubic": bicubic,
+    "backprojection": backprojection,
+    "tsharp": tsharp,
+    "atprk": atprk,
+}
+PLACE_MEMORY = "place_memory"
+METHODS = (*CLASSICAL, PLACE_MEMORY, *NETWORKS)
+REMEMBERING = (PLACE_MEMORY, WITH_MEMORY)  # methods that know the place of an image
+TURNS = 8  # positions in which a network of ours is shown each image
+IMAGES_PER_ITEM = 64
+
+
+@dataclass(frozen=True)
+class ImageBlock:
+    """Address of a run of images."""
+
+    image_start: int
+    image_stop: int
+
+
+@dataclass(frozen=True)
+class TrainNetwork:
+    """What `cluster.train.Training` calls: a member of a network on an experiment's training images."""
+
+    setup: Setup
+    name: str
+    settings: Settings
+
+    def __call__(self, config: Mapping[str, Any], member: int, place: Any) -> dict[str, Any]:
+        images = self.setup.prepare().train
+        memory = remembered_apart(images, self.setup.factor) if self.name == WITH_MEMORY else None
+        seed = seed_for(self.setup.seed, self.name, self.setup.experiment, member)
+        return train_network(self.name, images, self.settings, self.setup.factor, seed, memory, **place.arguments())
+
+
+def remembered_apart(images: Images, factor: int) -> np.ndarray:
+    """(image, Y, X) [K]: the detail that the window of each training image showed on other dates."""
+    coarse = box_t4(images.lst, factor)
+    shown = PlaceRegression.fit(images, factor)
+    found = place_memory.regression_left_out(images, factor, shown.ridge, block_days=BLOCK_DAYS)
+    return np.asarray(found - backprojection(coarse, factor)[0], np.float32)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Stage function: one method on a block of an experiment's calibration and test images, and its raw spread.
+
+    Each image is worked out from its own coarse pixels and its own guidance.
+    """
+
+    setup: Setup
+    method: str
+    settings: Settings | None = None
+    checkpoints: tuple[str, ...] = ()
+
+    def __call__(self, item: ImageBlock) -> dict[str, np.ndarray]:
+        prepared = self.setup.prepare()
+        images = prepared.estimated.select(np.arange(item.image_start, item.image_stop))
+        coarse, guidance = self.setup.coarse(images.lst), images.guidance()
+        if self.method not in REMEMBERING:
+            guidance = replace(guidance, window=np.full(len(images), -1))
+        lst, sigma = self._method(guidance, coarse)
+        return {"lst": lst.astype(np.float32), "sigma": sigma.astype(np.float32)}
+
+    def _method(self, guidance: Guidance, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        factor = self.setup.factor
+        if self.method in CLASSICAL:
+            fine, _ = CLASSICAL[self.method](coarse, factor, guidance)
+            return fine, np.where(np.isfinite(fine), 1.0, np.nan)
+        if self.method == PLACE_MEMORY:
+            return _memory_of(self.setup).super_resolve(coarse, factor, guidance, sigma=1.0)
+        assert self.settings is not None
+        states = [load_checkpoint(url) for url in self.checkpoints]
+        asked = Asked(self.method, self.settings, states, factor, TURNS)
+        if self.method != WITH_MEMORY:
+            return asked(coarse, factor, guidance)
+        return asked(coarse, factor, guidance, memory=_memory_of(self.setup).detail(coarse, guidance))
+
+
+@functools.lru_cache(maxsize=2)
+def _memory_of(setup: Setup) -> PlaceRegression:
+    return PlaceRegression.fit(setup.prepare().train, setup.factor)
+
+
+def blocks(images: int) -> list[ImageBlock]:
+    """Items over all images."""
+    starts = range(0, images, IMAGES_PER_ITEM)
+    return [ImageBlock(start, min(start + IMAGES_PER_ITEM, images)) for start in starts]
+
+
+def template(shape: Sequence[int]) -> Template:
+    """Store of a method's answers: (image, Y, X) [K]."""
+    sizes = dict(zip(("image", "y", "x"), shape, strict=True))
+    dims = tuple(sizes)
+    variables = {
+        "lst": Variable(dims, "K", "land surface temperature", valid_range=(100.0, 500.0), may_be_missing=True),
+        "sigma": Variable(dims, "K", "spread, before calibration", valid_range=(0.0, 1e4), may_be_missing=True),
+    }
+    return Template(sizes, variables, {"image": IMAGES_PER_ITEM})
