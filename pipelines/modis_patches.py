@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from sciml.modis.scale import fit_scale_law
 from sciml.modis.setup import TEST_PATCHES, PatchSource, Prepared, Setup
 from sciml.modis.spread import SpreadScale
 from sciml.modis.steps import Estimate, TrainNetwork, blocks, template
-from sciml.report.results import write_report
+from sciml.report.page import Section
+from sciml.report.results import Finding, write_report
 
 MODELS = "models.json"  # what other runs need to use the networks of this one
+SHARES = (0.125, 0.25, 0.5)  # of the training images, for a learning curve
 WINDOWS, DATES = 36, 12  # of the generated scenes
 SECONDS_PER_IMAGE = {"mrunet": 0.05, "vdsr": 0.05, "dmcn": 0.05, "sciml": 0.02, "sciml_place": 0.02}
 # of one core for an epoch, an image and a million multiplications of its parameters; from the runs of preset small
@@ -40,11 +42,12 @@ def job(config: ModisConfig, engine: Engine) -> str:
         found, scales = report.answers(images, stores)
         findings.append(report.finding(setup, images, found))
         published[experiment] = _published(config, setup, checkpoints, scales)
+    more = [_curve(config, engine, sources, findings[0], prepared)] if config.learning_curve else []
     best = max(published, key=OF_PATCHES.index)
     engine.run.write_json(MODELS, {"experiment": best, **published[best]})
     data = {"patches": sources[0].patches, "ndvi": sources[0].ndvi, "test": sources[1].patches}
     facts = report.facts(config, engine.run.stores, data, prepared)
-    return write_report(engine.run.url, config.pipeline, "Land surface temperature, sharpened", findings, facts)
+    return write_report(engine.run.url, config.pipeline, "Land surface temperature, sharpened", findings, facts, more)
 
 
 def plan(config: ModisConfig, planned: Plan) -> None:
@@ -54,6 +57,24 @@ def plan(config: ModisConfig, planned: Plan) -> None:
         for experiment in config.experiments:
             setup = _setup(config, sources, experiment)
             _stages(config, planned, setup, setup.prepare(), _inputs(config, sources))
+
+
+def _curve(
+    config: ModisConfig,
+    engine: Engine,
+    sources: tuple[PatchSource, PatchSource],
+    whole: Finding,
+    prepared: Mapping[str, Prepared],
+) -> Section:
+    """Scores of the networks of the first experiment when trained on SHARES of its images."""
+    experiment, networks = whole.experiment, networks_of(config.methods)
+    sizes = {len(prepared[experiment].train): whole.scores}
+    for share in SHARES:
+        setup = replace(_setup(config, sources, experiment), share=share)
+        images = setup.prepare()
+        stores, _ = _stages(config, engine, setup, images, _inputs(config, sources), networks)
+        sizes[len(images.train)] = report.scores_of(setup, images, report.answers(images, stores)[0])
+    return report.curve_section(experiment, networks, sizes, whole.scores)
 
 
 def _setup(config: ModisConfig, sources: tuple[PatchSource, PatchSource], experiment: str) -> Setup:
@@ -91,18 +112,23 @@ def _inputs(config: ModisConfig, sources: tuple[PatchSource, PatchSource]) -> Ma
 
 
 def _stages(
-    config: ModisConfig, engine: Engine | Plan, setup: Setup, prepared: Prepared, inputs: Mapping[str, Any]
+    config: ModisConfig,
+    engine: Engine | Plan,
+    setup: Setup,
+    prepared: Prepared,
+    inputs: Mapping[str, Any],
+    methods: tuple[str, ...] = (),
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Train every network and let every method super-resolve: method -> store's URL, network -> checkpoints."""
     images, fields = prepared.estimated, config.result_fields("factor", "degradation", "seed")
     stores, checkpoints = {}, {}
-    for name in config.methods:
+    for name in methods or config.methods:
         settings = None
-        depends: dict[str, Any] = dict(inputs) | {"experiment": setup.experiment}
+        depends: dict[str, Any] = dict(inputs) | {"experiment": setup.name}
         if name in networks_of(config.methods):
             settings = config.settings(name)
             training = Training(
-                f"{name}_{setup.experiment}",
+                f"{name}_{setup.name}",
                 digest([NETS_VERSION, name, asdict(settings), fields, depends]),
                 TrainNetwork(setup, name, settings),
                 members=settings.members,
@@ -116,7 +142,7 @@ def _stages(
             )
             depends["training"] = training.digest
         stage = Stage(
-            f"{name}_answers_{setup.experiment}",
+            f"{name}_answers_{setup.name}",
             1,
             blocks(len(images)),
             template(images.lst.shape),

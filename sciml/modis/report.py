@@ -11,7 +11,7 @@ from sciml.metrics.images import spectra
 from sciml.modis.config import ModisConfig
 from sciml.modis.figures import Scene, calibration_figure, image_figure, spectra_figure
 from sciml.modis.images import Images
-from sciml.modis.score_figures import place_figure, strata_figure
+from sciml.modis.score_figures import learning_figure, place_figure, strata_figure
 from sciml.modis.scores import blocks_without_gaps, score_images, score_table, summarise
 from sciml.modis.setup import Prepared, Setup
 from sciml.modis.splits import GAP_DAYS
@@ -74,6 +74,41 @@ def finding(setup: Setup, prepared: Prepared, found: Answers) -> Finding:
         f" {len(np.intersect1d(test.date, prepared.train.date))} dates."
     ]
     return scored(setup.experiment, test, setup.coarse(test.lst), setup.factor, found, paragraphs)
+
+
+def scores_of(setup: Setup, prepared: Prepared, found: Answers) -> Mapping[str, Mapping[str, Any]]:
+    """Summaries alone, of an experiment whose figures nobody asks for."""
+    test, factor = prepared.test, setup.factor
+    tables = [score_images(setup.experiment, name, test.lst, *answer, test, factor) for name, answer in found.items()]
+    return summarise(pd.concat(tables, ignore_index=True))
+
+
+def curve_section(
+    experiment: str,
+    networks: Sequence[str],
+    sizes: Mapping[int, Mapping[str, Mapping[str, Any]]],
+    whole: Mapping[str, Mapping[str, Any]],
+) -> Section:
+    """Scores of networks against the number of training images. sizes: number -> model -> summary."""
+    curves = {name: {size: summary[name] for size, summary in sizes.items()} for name in networks}
+    flat = {name: whole[name] for name in ("backprojection", "atprk") if name in whole}
+    few, many = min(sizes), max(sizes)
+    gains = ", ".join(
+        f"{LABELS[name]} {curves[name][few]['psnr']:.2f} to {curves[name][many]['psnr']:.2f} dB" for name in networks
+    )
+    return Section(
+        "Learning curves",
+        [f"From {few:,} to {many:,} training images, the same epochs each: {gains}."],
+        [
+            Illustration(
+                f"{experiment.replace('_', '-')}-learning",
+                learning_figure(curves, flat, labels=LABELS),
+                f"{TITLES[experiment]}: scores against the number of training images, with 95 % intervals; level lines"
+                " learn nothing.",
+                "Curves of PSNR and other scores of each network by number of training images.",
+            )
+        ],
+    )
 
 
 def scored(

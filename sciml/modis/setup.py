@@ -33,7 +33,8 @@ class PatchSource:
 class Setup:
     """An experiment: a split of the patches, or test patches of their own. Equal setups are prepared once a process.
 
-    degradation: name in DEGRADATIONS of how a coarse pixel comes from factor x factor fine ones.
+    degradation: name in DEGRADATIONS of how a coarse pixel comes from factor x factor fine ones. share: of the training
+    images that are used, for learning curves.
     """
 
     experiment: str
@@ -42,6 +43,12 @@ class Setup:
     factor: int
     degradation: str
     seed: int
+    share: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Of the experiment in names of stages."""
+        return self.experiment if self.share == 1.0 else f"{self.experiment}_{round(1000 * self.share):03d}"
 
     def prepare(self) -> "Prepared":
         return _prepare(self)
@@ -70,7 +77,7 @@ def _read(source: PatchSource) -> Images:
     return images_of(read_patches(source.patches, source.ndvi))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _prepare(setup: Setup) -> Prepared:
     images = setup.source.read()
     size = images.lst.shape[1:]
@@ -86,9 +93,10 @@ def _prepare(setup: Setup) -> Prepared:
         fold = SPLITS[setup.experiment](images, seed=setup.seed)
         train, test = images.select(fold.train), images.select(fold.valid)
         calibrate = _calibration(setup, train)
-    return Prepared(
-        train.select(calibrate.train), joined(train.select(calibrate.valid), test), int(calibrate.valid.sum())
-    )
+    fitted = train.select(calibrate.train)
+    if setup.share < 1.0:
+        fitted = fitted.select(random_split(fitted, share=setup.share, seed=setup.seed + 2).valid)
+    return Prepared(fitted, joined(train.select(calibrate.valid), test), int(calibrate.valid.sum()))
 
 
 def _calibration(setup: Setup, train: Images) -> Fold:
