@@ -154,19 +154,21 @@ def read_counts(granule: Granule, names: tuple[str, ...] = (*FIELDS, "qc")) -> d
     A temperature outside the valid counts becomes 0. A field that the file lacks is left out, but for `lst`. Raises
     InputError for a scale, offset or fill that is not the product's, and for temperatures that cannot be.
     """
-    there, found = set(granule.fields), {}
+    there, grid, found = set(granule.fields), granule.header.grid, {}
     for name in names:
         fields = QC_FIELDS if name == "qc" else FIELDS[name].fields
         dtype = "uint8" if name == "qc" else FIELDS[name].dtype
         if name != "lst" and not set(fields) <= there:
             continue
-        parts = [granule.values(field, dtype) for field in fields]
         if name != "qc":
-            for field in fields:
+            for field in set(fields) & there:
                 _refuse_rescaled(granule, field, FIELDS[name])
-        if name == "lst":
-            parts = [_usable_lst(part, granule.header.file) for part in parts]
-        found[name] = np.stack(parts) if len(parts) > 1 else parts[0]
+        # one field at a time into its place: its memory serves for the next, and fresh memory costs as much as a copy
+        values = np.empty((len(fields), grid.rows, grid.columns), dtype)
+        for place, field in enumerate(fields):
+            part = granule.values(field, dtype)
+            values[place] = _usable_lst(part, granule.header.file) if name == "lst" else part
+        found[name] = values if len(fields) > 1 else values[0]
     return found
 
 
