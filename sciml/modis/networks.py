@@ -12,19 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sciml.modis.degradation import box_t4, consistent, replicate
+from sciml.modis.degradation import consistent, replicate
 from sciml.modis.dmcn import DMCN
 from sciml.modis.images import Guidance, Images
 from sciml.modis.interpolation import bilinear, fill
 from sciml.modis.mrunet import MRUNet
 from sciml.modis.samples import guides_of, samples_of, turned, turned_back
 from sciml.modis.sciml_net import SciMLNet, SciMLNetConfig, error_and_spread
+from sciml.modis.setup import DEGRADATIONS
 from sciml.modis.vdsr import VDSR
 from sciml.nn.losses import weighted_mse
 from sciml.nn.training import Loss, Samples, Schedule, TensorSamples, TrainingConfig, fit, seeded, single_thread
 
 OURS = "sciml"
 WITH_MEMORY = "sciml_place"
+BOX = "box_t4"
 NETWORKS = ("vdsr", "dmcn", "mrunet", OURS, WITH_MEMORY)
 NETS_VERSION = 1  # raise it when training makes other networks: old ones are not reused
 BATCH = 32  # images at a time when a network is asked
@@ -51,11 +53,16 @@ class Settings:
         )
 
 
-def new_network(name: str, settings: Settings, factor: int) -> nn.Module:
-    """A network with the parameters that the surrounding random state gives it."""
+def new_network(name: str, settings: Settings, factor: int, degradation: str = BOX) -> nn.Module:
+    """A network with the parameters that the surrounding random state gives it. degradation: name in DEGRADATIONS."""
+
+    def ours(memory: bool) -> SciMLNet:
+        size = SciMLNetConfig(factor, settings.width, settings.blocks, memory, exact=degradation == BOX)
+        return SciMLNet(size)
+
     make: Mapping[str, Callable[[], nn.Module]] = {
-        OURS: lambda: SciMLNet(SciMLNetConfig(factor, settings.width, settings.blocks)),
-        WITH_MEMORY: lambda: SciMLNet(SciMLNetConfig(factor, settings.width, settings.blocks, memory=True)),
+        OURS: lambda: ours(memory=False),
+        WITH_MEMORY: lambda: ours(memory=True),
         "vdsr": lambda: VDSR(settings.width, settings.blocks),
         "dmcn": lambda: DMCN(settings.width, settings.blocks),
         "mrunet": lambda: MRUNet(settings.width),
@@ -70,6 +77,7 @@ def train_network(
     factor: int,
     seed: int,
     memory: np.ndarray | None = None,
+    degradation: str = BOX,
     **engine: Any,
 ) -> dict[str, Any]:
     """State of a network fitted to images; engine: keyword arguments of `sciml.nn.training.fit`.
@@ -77,13 +85,13 @@ def train_network(
     memory: (image, Y, X) [K] what a place memory without each image's own date says, for WITH_MEMORY.
     """
     with seeded(seed):
-        model = new_network(name, settings, factor)
+        model = new_network(name, settings, factor, degradation)
     data: Samples
     loss: Loss
     if isinstance(model, SciMLNet):
-        data, loss, scaling = samples_of(images, factor, memory), error_and_spread, {}
+        data, loss, scaling = samples_of(images, factor, memory, degradation=degradation), error_and_spread, {}
     else:
-        data, scale = _interpolated(images, factor)
+        data, scale = _interpolated(images, factor, degradation)
         loss, scaling = weighted_mse, {"kelvin": torch.tensor(scale)}
     return fit(model, data, settings.fitting(), seed=seed, loss=loss, scaling=scaling, **engine)
 
@@ -101,6 +109,7 @@ class Asked:
     factor: int
     turns: int = 1
     gain: float = 1.0
+    degradation: str = BOX
 
     def __call__(
         self,
@@ -112,7 +121,7 @@ class Asked:
         """As every method; the spread is 1 K where the network gives none. memory: (image, Y, X) [K]."""
         models = []
         for state in self.states:
-            model = new_network(self.name, self.settings, self.factor)
+            model = new_network(self.name, self.settings, self.factor, self.degradation)
             model.load_state_dict(dict(state["model"]))
             models.append(model.eval())
         fine = np.empty((len(lst), factor * lst.shape[1], factor * lst.shape[2]))
@@ -149,8 +158,9 @@ class Asked:
         if self.gain != 1.0:
             alone = self._mean(models, inputs, torch.full_like(guides, torch.nan))
             found[:, 0] = alone[:, 0] + self.gain * (found[:, 0] - alone[:, 0])
-        # a mean of images that keep the input in T^4 keeps it almost
-        fine = consistent(found[:, 0].double().numpy(), fill(lst), self.factor)
+        fine = found[:, 0].double().numpy()
+        if self.degradation == BOX:  # a mean of images that keep the input in T^4 keeps it almost
+            fine = consistent(fine, fill(lst), self.factor)
         return fine, found[:, 1].double().exp().numpy()
 
     def _mean(self, models: Sequence[nn.Module], inputs: tuple[Tensor, ...], guides: Tensor) -> Tensor:
@@ -159,7 +169,7 @@ class Asked:
         found = [
             turned_back(model(turned(coarse, way), turned(known, way), day, turned(guides, way)), way)
             for model in models
-            for way in range(self.turns)
+            for way in range(self.turns if self.degradation == BOX else min(self.turns, 4))  # a scan is never upright
         ]
         return torch.stack(found).mean(0)
 
@@ -177,10 +187,10 @@ class Asked:
         return found.double().numpy(), np.ones(found.shape)
 
 
-def _interpolated(images: Images, factor: int) -> tuple[TensorSamples, float]:
+def _interpolated(images: Images, factor: int, degradation: str) -> tuple[TensorSamples, float]:
     """Interpolated images and their truth, both over the largest temperature."""
     scale = float(np.nanmax(images.lst))
-    coarse = box_t4(images.lst, factor)
+    coarse = DEGRADATIONS[degradation](images.lst, factor)
     known = np.isfinite(images.lst) & replicate(np.isfinite(coarse), factor)
     image = bilinear(fill(coarse), factor)[0]
     target = np.where(known, images.lst, image)

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sciml.modis.degradation import point_spread
 from sciml.modis.images import Images
-from sciml.modis.sciml_net import box_t4
+from sciml.modis.sciml_net import REFERENCE_K, box_t4
 
 COVERED_K = 280.0  # stands in a missing fine pixel; its coarse pixel is known to be missing
 
@@ -24,7 +25,7 @@ class GuidedSamples:
 
     guides: (image, guide, Y, X), NaN unknown. augment: offsets, turns, clouds and lost guides; without it an image is
     taken as it is. cloudy, unguided, unbanded: share of batches that clouds partly cover, that lose all guides, and
-    that keep NDVI alone.
+    that keep NDVI alone. degradation: name in DEGRADED.
     """
 
     lst: Tensor
@@ -35,6 +36,7 @@ class GuidedSamples:
     cloudy: float = 0.15
     unguided: float = 0.1
     unbanded: float = 0.15
+    degradation: str = "box_t4"
 
     def __len__(self) -> int:
         return len(self.lst)
@@ -45,10 +47,10 @@ class GuidedSamples:
             target, guides = self._cut_and_turned(target, guides)
         known = torch.isfinite(target)
         target = torch.where(known, target, COVERED_K)
-        whole = F.avg_pool2d(known[:, None].float(), self.factor)[:, 0] == 1
+        coarse, whole = DEGRADED[self.degradation](target, known, self.factor)
         if self.augment and bool(torch.rand(()) < self.cloudy):
             whole &= ~_clouds(whole.shape)
-        coarse = filled(box_t4(target, self.factor), whole)
+        coarse = filled(coarse, whole)
         over = whole.repeat_interleave(self.factor, 1).repeat_interleave(self.factor, 2)
         weight = (known & over).float()
         return (coarse, whole.float(), self.day[index], guides), target, weight
@@ -66,7 +68,11 @@ class GuidedSamples:
 
 
 def samples_of(
-    images: Images, factor: int = 4, memory: np.ndarray | None = None, augment: bool = True
+    images: Images,
+    factor: int = 4,
+    memory: np.ndarray | None = None,
+    augment: bool = True,
+    degradation: str = "box_t4",
 ) -> GuidedSamples:
     """Samples of images. memory: (image, Y, X) [K] mean detail of each image's place on other dates."""
     return GuidedSamples(
@@ -75,6 +81,7 @@ def samples_of(
         torch.from_numpy(images.day.astype(np.float32)),
         factor,
         augment,
+        degradation=degradation,
     )
 
 
@@ -101,6 +108,31 @@ def turned_back(x: Tensor, way: int) -> Tensor:
     if way & 2:
         x = x.flip(-2)
     return x.flip(-1) if way & 1 else x
+
+
+def _box(fine: Tensor, known: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """`sciml.modis.degradation.box_t4`: (image, Y, X) [K] without gaps, known -> coarse pixels [K], which are whole."""
+    return box_t4(fine, factor), F.avg_pool2d(known[:, None].float(), factor)[:, 0] == 1
+
+
+def _mtf(fine: Tensor, known: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """`sciml.modis.degradation.mtf`, the scan along x, in the same words."""
+    along, across = (torch.from_numpy(point_spread(factor, scanning)) for scanning in (True, False))
+    beside = (len(along) - factor) // 2
+
+    def seen(field: Tensor) -> Tensor:
+        x, y = along.to(field), across.to(field)
+        rows = F.conv2d(field[:, None], x[None, None, None], stride=(1, factor), padding=(0, beside))
+        return F.conv2d(rows, y[None, None, :, None], stride=(factor, 1), padding=(beside, 0))[:, 0]
+
+    inside = seen(torch.ones_like(fine[:1]))
+    coarse = REFERENCE_K * (seen((fine / REFERENCE_K) ** 4) / inside) ** 0.25
+    if bool(known.all()):
+        return coarse, torch.ones_like(coarse, dtype=torch.bool)
+    return coarse, seen((~known).double()) <= 1e-9 * inside
+
+
+DEGRADED = {"box_t4": _box, "mtf": _mtf}
 
 
 def filled(coarse: Tensor, known: Tensor, rounds: int = 4) -> Tensor:

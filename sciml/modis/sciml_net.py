@@ -25,13 +25,14 @@ OFFSET, SCALE = (0.5, 0.1, 0.25, 0.0), (0.25, 0.05, 0.1, 0.5)  # of the guides a
 @dataclass(frozen=True)
 class SciMLNetConfig:
     """Size of the network. memory: whether the mean detail of the place is a guide too. bfloat16: whether convolutions
-    are worked out in it."""
+    are worked out in it. exact: whether a coarse pixel is the mean of T^4 over its fine ones, and is kept."""
 
     factor: int = 4
     width: int = 64
     blocks: int = 6
     memory: bool = False
     bfloat16: bool = True
+    exact: bool = True
 
     @property
     def channels(self) -> int:
@@ -67,10 +68,11 @@ class SciMLNet(nn.Module):
         with torch.autocast(coarse.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             hidden = self.enter(torch.cat(parts, 1).contiguous(memory_format=torch.channels_last))
             detail, spread = self.leave(self.blocks(hidden)).float().chunk(2, 1)
-        detail = F.pixel_shuffle(detail - detail.mean(1, keepdim=True), factor)[:, 0]
+        inner = detail - detail.mean(1, keepdim=True) if self.config.exact else detail
+        detail = F.pixel_shuffle(inner, factor)[:, 0]
         fine = F.interpolate(coarse[:, None], scale_factor=factor, mode="bicubic")[:, 0] + detail * contrast
         log_sigma = F.pixel_shuffle(spread.clamp(-LIMIT, LIMIT), factor)[:, 0] + contrast.log()
-        return torch.stack([consistent(fine, coarse, factor), log_sigma], 1)
+        return torch.stack([consistent(fine, coarse, factor) if self.config.exact else fine, log_sigma], 1)
 
 
 def consistent(fine: Tensor, coarse: Tensor, factor: int) -> Tensor:

@@ -54,7 +54,10 @@ class TrainNetwork:
         images = self.setup.prepare().train
         memory = remembered_apart(images, self.setup.factor) if self.name == WITH_MEMORY else None
         seed = seed_for(self.setup.seed, self.name, self.setup.experiment, member)
-        return train_network(self.name, images, self.settings, self.setup.factor, seed, memory, **place.arguments())
+        setup = self.setup
+        return train_network(
+            self.name, images, self.settings, setup.factor, seed, memory, setup.degradation, **place.arguments()
+        )
 
 
 def remembered_apart(images: Images, factor: int) -> np.ndarray:
@@ -95,7 +98,7 @@ class Estimate:
             return _memory_of(self.setup).super_resolve(coarse, factor, guidance, sigma=1.0)
         assert self.settings is not None
         states = [load_checkpoint(url) for url in self.checkpoints]
-        asked = Asked(self.method, self.settings, states, factor, TURNS)
+        asked = Asked(self.method, self.settings, states, factor, TURNS, degradation=self.setup.degradation)
         if self.method != WITH_MEMORY:
             return asked(coarse, factor, guidance)
         return asked(coarse, factor, guidance, memory=_memory_of(self.setup).detail(coarse, guidance))
