@@ -28,8 +28,8 @@ NETWORK_SETTINGS: Mapping[str, Mapping[str, Settings]] = {
         "mrunet": Settings(4, 0, 1, 3, 16, 1e-3, "cosine", 0.0),
     },
     "small": {
-        OURS: Settings(members=2, epochs=40),
-        WITH_MEMORY: Settings(members=2, epochs=40),
+        OURS: Settings(members=2, epochs=48),
+        WITH_MEMORY: Settings(members=2, epochs=48),
         "vdsr": Settings(32, 10, 1, 8, 16, 1e-3, "cosine", 0.0, 0.4),
         "dmcn": Settings(32, 2, 1, 8, 16, 1e-3, "cosine", 0.0, 1.0),
         "mrunet": Settings(16, 0, 1, 10, 16, 1e-3, "cosine", 0.0, 1.0),

@@ -11,7 +11,7 @@ from sciml.data.splits import Fold
 from sciml.modis.degradation import box_t4, mtf
 from sciml.modis.images import Images
 from sciml.modis.patches import images_of
-from sciml.modis.splits import SPLITS, random_split
+from sciml.modis.splits import SPLITS, place_split, random_split
 
 TEST_PATCHES = "test_patches"
 DEGRADATIONS = {"box_t4": box_t4, "mtf": mtf}
@@ -100,10 +100,10 @@ def _prepare(setup: Setup) -> Prepared:
 
 
 def _calibration(setup: Setup, train: Images) -> Fold:
-    """Places that were left out calibrate for places never seen; single images for the other splits, whose training is
+    """Windows that were left out calibrate for places never seen; single images for the other splits, whose training is
     too short of dates to spare some."""
     if setup.experiment == "place_split":
-        return SPLITS["place_split"](train, share=CALIBRATION_SHARE, collar=0, seed=setup.seed + 1)
+        return place_split(train, share=CALIBRATION_SHARE, block=1, collar=0, seed=setup.seed + 1)
     return random_split(train, share=CALIBRATION_SHARE, seed=setup.seed + 1)
 
 

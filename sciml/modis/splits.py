@@ -59,32 +59,32 @@ def place_split(
     images: Images,
     *,
     share: float = TEST_SHARE,
+    block: int = BLOCK,
     collar: int = COLLAR,
     columns: int = COLUMNS,
     seed: int = 0,
 ) -> Fold:
     """Solid blocks of windows; windows within `collar` of one in test do not train.
 
-    Blocks of at most BLOCK x BLOCK windows, smaller where there would be too few of them, are drawn until the test
-    holds `share` of the images.
+    Blocks of at most `block` x `block` windows, smaller where there would be too few of them, are drawn, and those kept
+    that bring the test nearer to `share` of the images.
     """
     row, column = np.divmod(images.window, columns)
-    label = _blocks(row, column, columns)
+    label = _blocks(row, column, columns, block)
     order = np.random.default_rng(seed_for(seed, "place_split")).permutation(np.unique(label))
     valid = np.zeros(len(images), bool)
     for one in order:
-        if valid.mean() >= share:
-            break
-        valid |= label == one
+        if abs((valid | (label == one)).mean() - share) < abs(valid.mean() - share):
+            valid |= label == one
     tested = np.unique(images.window[valid])
     at_row, at_column = np.divmod(tested, columns)
     near = (np.abs(row[:, None] - at_row) <= collar) & (np.abs(column[:, None] - at_column) <= collar)
     return _both(images, Fold(train=~near.any(axis=1), valid=valid), "place split")
 
 
-def _blocks(row: np.ndarray, column: np.ndarray, columns: int) -> np.ndarray:
+def _blocks(row: np.ndarray, column: np.ndarray, columns: int, largest: int) -> np.ndarray:
     """Number of the block of each image: the largest blocks of which there are FEWEST_BLOCKS or more."""
-    for size in range(BLOCK, 0, -1):
+    for size in range(largest, 0, -1):
         label = (row // size) * columns + column // size
         if len(np.unique(label)) >= FEWEST_BLOCKS:
             break
