@@ -143,6 +143,11 @@ class Template:
                 raise RunError(f"item {dict(address)}: {name}: {complaint}")
 
 
+def spans(count: int, size: int) -> list[tuple[int, int]]:
+    """Half-open ranges of `size`, the last one shorter, that make up 0:count: what items of one dimension cover."""
+    return [(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 def value_complaint(variable: Variable, values: np.ndarray) -> str | None:
     """What is wrong with values of a variable (NaN where none may be, out of range), or None."""
     if values.dtype.kind != "f":

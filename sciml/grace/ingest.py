@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from sciml.data.readers import storage
-from sciml.data.stores import Template, Variable
+from sciml.data.stores import Template, Variable, spans
 from sciml.metrics.seasonal import cycle
 
 SERIES = ("mascon", "record")
@@ -40,7 +40,7 @@ class MasconBlock:
 
 def blocks(count: int, size: int) -> list[MasconBlock]:
     """Mascons in blocks of `size`, the last one shorter."""
-    return [MasconBlock(start, min(start + size, count)) for start in range(0, count, size)]
+    return [MasconBlock(*span) for span in spans(count, size)]
 
 
 def template(mascons: xr.Dataset, size: int) -> Template:

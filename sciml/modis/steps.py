@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sciml.core.seeds import seed_for
-from sciml.data.stores import Template, Variable
+from sciml.data.stores import Template, Variable, spans
 from sciml.modis import place_memory
 from sciml.modis.atprk import atprk
 from sciml.modis.degradation import box_t4
@@ -111,8 +111,7 @@ def _memory_of(setup: Setup) -> PlaceRegression:
 
 def blocks(images: int) -> list[ImageBlock]:
     """Items over all images."""
-    starts = range(0, images, IMAGES_PER_ITEM)
-    return [ImageBlock(start, min(start + IMAGES_PER_ITEM, images)) for start in starts]
+    return [ImageBlock(*span) for span in spans(images, IMAGES_PER_ITEM)]
 
 
 def template(shape: Sequence[int]) -> Template:

@@ -12,7 +12,7 @@ from sciml.core.grid import cell_area_km2
 from sciml.core.urls import write_bytes
 from sciml.data.readers.basins import read_mask
 from sciml.data.readers.common import resolution_degrees
-from sciml.data.stores import Template, Variable, open_store
+from sciml.data.stores import Template, Variable, open_store, spans
 from sciml.grace.downscale import KM3_PER_MM_KM2, Cells
 from sciml.grace.mascons import mean_operator
 
@@ -47,7 +47,7 @@ def map_grid(cells: Cells) -> MapGrid:
 
 def bands(grid: MapGrid, rows: int) -> list[Band]:
     """Latitude bands of `rows` rows."""
-    return [Band(start, min(start + rows, len(grid.lat))) for start in range(0, len(grid.lat), rows)]
+    return [Band(*span) for span in spans(len(grid.lat), rows)]
 
 
 def template(grid: MapGrid, start: np.ndarray, end: np.ndarray, observed: np.ndarray, rows: int) -> Template:

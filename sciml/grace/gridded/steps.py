@@ -10,7 +10,7 @@ import xarray as xr
 from sciml.core.grid import unit_vectors
 from sciml.data.months import Timeline
 from sciml.data.splits import Period, year_folds
-from sciml.data.stores import Template, Variable, open_store
+from sciml.data.stores import Template, Variable, open_store, spans
 from sciml.grace.downscale import Cells, coarse_operator, detail_sigma, downscale, fit_share, gap_sigma
 from sciml.grace.gridded.layout import Block, Layout
 from sciml.grace.gridded.predictors import stack
@@ -272,7 +272,7 @@ class WindowBlock:
 
 def window_blocks(windows: int, size: int) -> list[WindowBlock]:
     """Windows in blocks of `size`, the last one shorter."""
-    return [WindowBlock(start, min(start + size, windows)) for start in range(0, windows, size)]
+    return [WindowBlock(*span) for span in spans(windows, size)]
 
 
 def downscaled_template(problem: Problem, members: int, windows_per_item: int) -> Template:
