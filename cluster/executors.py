@@ -99,7 +99,10 @@ class RayExecutor:
                 try:
                     outcome = ray.get(ready[0])
                 except ray.exceptions.RayError as error:
-                    outcome = Outcome(task, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
+                    lines = str(error).strip().splitlines()
+                    # a worker's own error ends in its cause; of a lost worker the first line says most
+                    told = lines[-1] if isinstance(error, ray.exceptions.RayTaskError) else lines[0]
+                    outcome = Outcome(task, error=f"{type(error).__name__}: {told}", traceback=str(error))
                 yield outcome
         finally:
             if flying:  # interrupted: what still runs must not write beside a later run
