@@ -12,7 +12,7 @@ from typing import Any
 
 from sciml.core.digest import canonical_json, digest
 from sciml.core.errors import RunError
-from sciml.core.urls import filesystem, join, list_sizes, read_bytes, remove, write_bytes
+from sciml.core.urls import exists, filesystem, join, list_sizes, read_bytes, remove, write_bytes
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,13 @@ class Ledger:
 
     def manifest(self) -> dict[str, Any]:
         return read_json(join(self.url, "stage.json"))
+
+    def known_items(self) -> list[Mapping[str, Any]]:
+        """What the manifest promises, or, where there is none to be read, what was finished."""
+        try:
+            return list(self.manifest()["items"]) if exists(join(self.url, "stage.json")) else []
+        except RunError:
+            return [entry.item for entry in self.entries()]
 
     def write(self, entry: Entry) -> None:
         write_bytes(self._entry_url(entry.item), canonical_json(entry).encode())

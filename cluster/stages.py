@@ -40,6 +40,9 @@ class Stage:
     template, pure; in a chain it also takes the arrays of the item before (None for the first). config, inputs: what
     the result depends on besides (an upstream store by its digest, a file by its fingerprint). chain: the name of an
     item's chain; items of one chain run in the order given. seconds, memory_bytes: what one item is expected to take.
+    open_ended: items come with time, as new granules of a year. They are no part of the digest, so the store keeps its
+    name and its earlier items; each must carry what its arrays were made from (a hash of its file), and none may depend
+    on another.
     """
 
     name: str
@@ -52,10 +55,12 @@ class Stage:
     chain: Callable[[Any], str] | None = None
     seconds: float = 0.0
     memory_bytes: int = 0
+    open_ended: bool = False
 
     @functools.cached_property
     def digest(self) -> str:
-        return digest([self.name, self.version, self.config, self.inputs, self.template.signature(), list(self.items)])
+        fixed = [self.name, self.version, self.config, self.inputs, self.template.signature()]
+        return digest(fixed if self.open_ended else [*fixed, list(self.items)])
 
     @property
     def store(self) -> str:
@@ -156,10 +161,13 @@ def run_stage(stage: Stage, run: Run, executor: Executor) -> StoreRef:
         stage.template.check_region(dataclasses.asdict(item))
     store_url, ledger = run.store_url(stage.store), Ledger(run.ledger_url(stage.store))
     create_store(store_url, stage.template)
-    ledger.write_manifest(stage.manifest())
+    sizes, manifest = list_sizes(store_url), stage.manifest()
+    if stage.open_ended:
+        manifest["items"] = _earlier(stage, ledger, sizes) + manifest["items"]
+    ledger.write_manifest(manifest)
     run.register(stage.name, stage.store)
 
-    done = ledger.done(list_sizes(store_url))
+    done = ledger.done(sizes)
     chains = _chains(stage)
     todo = {name: deque(_remaining(items, done)) for name, items in chains.items()}
     left = sum(map(len, todo.values()))
@@ -194,6 +202,22 @@ def run_stage(stage: Stage, run: Run, executor: Executor) -> StoreRef:
             f" {names}{more}: {failed[0].error}; mend the cause and run the same command again"
         )
     return StoreRef(store_url, stage.digest)
+
+
+def _earlier(stage: Stage, ledger: Ledger, sizes: Mapping[str, int]) -> list[Mapping[str, Any]]:
+    """Items of earlier runs whose objects stand and stay; forgets those whose place another item takes now."""
+    now = {item_key(item) for item in stage.items}
+    taken = {key for item in stage.items for key in stage.template.keys(dataclasses.asdict(item))}
+    kept = []
+    for item in ledger.known_items():
+        objects = stage.template.keys(item)
+        if item_key(item) in now:
+            continue
+        if taken.intersection(objects):
+            ledger.forget(item)
+        elif any(key in sizes for key in objects):
+            kept.append(item)
+    return kept
 
 
 def _chain_name(stage: Stage, item: Any) -> str:

@@ -116,6 +116,67 @@ def test_a_run_whose_own_json_is_broken_says_so_in_a_line(
 
 
 @dataclasses.dataclass(frozen=True)
+class Delivery:
+    """A block as it was delivered: `content` stands for the hash of its file."""
+
+    mascon_start: int
+    mascon_stop: int
+    content: str = "first"
+
+
+def deliver(directory: Path, *items: Delivery) -> str:
+    """Finish an open-ended stage with the items that are there now; returns its store's URL."""
+    with open_run(config(directory / "run")) as run:
+        return run_stage(stage(directory, items=items, open_ended=True), run, SerialExecutor()).url
+
+
+def test_an_open_ended_stage_takes_new_items_into_its_store_and_keeps_the_earlier_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = deliver(tmp_path, Delivery(0, 2), Delivery(2, 4))
+    entries = {path: path.stat().st_mtime_ns for path in (tmp_path / "run/ledger").glob("*/items/*.json")}
+    assert deliver(tmp_path, Delivery(4, 6), Delivery(6, 8)) == first
+    np.testing.assert_array_equal(open_store(first)["storage"].values, EXPECTED)
+    assert {path: path.stat().st_mtime_ns for path in entries} == entries
+    assert calls(tmp_path) == {0: 1, 2: 1, 4: 1, 6: 1}
+    assert sciml(["runs", str(tmp_path)]) == 0 and "4/4" in capsys.readouterr().out
+    assert sciml(["verify", str(tmp_path / "run")]) == 0
+    damage(Path(first) / "storage/c/0/0", "flip")
+    assert sciml(["verify", str(tmp_path / "run")]) == 1
+    assert '"mascon_start":0' in capsys.readouterr().out
+    deliver(tmp_path, Delivery(4, 6))
+    assert sciml(["verify", str(tmp_path / "run")]) == 1  # what nobody gave again is still missed
+    deliver(tmp_path, Delivery(0, 2))
+    np.testing.assert_array_equal(open_store(first)["storage"].values, EXPECTED)
+    assert sciml(["verify", str(tmp_path / "run")]) == 0
+
+
+def test_an_item_of_an_open_ended_stage_gives_way_to_another_of_its_place(tmp_path: Path) -> None:
+    deliver(tmp_path, Delivery(0, 2), Delivery(2, 4))
+    deliver(tmp_path, Delivery(0, 2, "again"))
+    assert calls(tmp_path) == {0: 2, 2: 1}
+    assert sciml(["verify", str(tmp_path / "run")]) == 0
+    deliver(tmp_path, Delivery(0, 2))  # the old file is back: what lies in its place is not its own
+    assert calls(tmp_path) == {0: 3, 2: 1}
+    assert len(list((tmp_path / "run/ledger").glob("*/items/*.json"))) == 2
+
+
+def test_an_open_ended_stage_outlives_its_broken_manifest(tmp_path: Path) -> None:
+    deliver(tmp_path, Delivery(0, 2))
+    (manifest,) = (tmp_path / "run").glob("ledger/*/stage.json")
+    manifest.write_text("{")
+    deliver(tmp_path, Delivery(2, 4))
+    assert calls(tmp_path) == {0: 1, 2: 1}
+    assert '"mascon_start": 0' in manifest.read_text()
+
+
+def test_items_that_come_with_time_are_no_part_of_the_digest(tmp_path: Path) -> None:
+    one, two = [Delivery(0, 2)], [Delivery(0, 2), Delivery(2, 4)]
+    assert stage(tmp_path, items=one).digest != stage(tmp_path, items=two).digest
+    assert stage(tmp_path, items=one, open_ended=True).digest == stage(tmp_path, items=two, open_ended=True).digest
+
+
+@dataclasses.dataclass(frozen=True)
 class Year:
     year: int
     cell_start: int
