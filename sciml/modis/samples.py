@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sciml.modis.degradation import point_spread
 from sciml.modis.images import Images
-from sciml.modis.sciml_net import REFERENCE_K, box_t4
+from sciml.modis.sciml_net import REFERENCE_K, box_t4, fourth_power, fourth_root
 
 COVERED_K = 280.0  # stands in a missing fine pixel; its coarse pixel is known to be missing
 
@@ -112,7 +112,10 @@ def turned_back(x: Tensor, way: int) -> Tensor:
 
 def _box(fine: Tensor, known: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     """`sciml.modis.degradation.box_t4`: (image, Y, X) [K] without gaps, known -> coarse pixels [K], which are whole."""
-    return box_t4(fine, factor), F.avg_pool2d(known[:, None].float(), factor)[:, 0] == 1
+    coarse = box_t4(fine, factor)
+    if bool(known.all()):
+        return coarse, torch.ones_like(coarse, dtype=torch.bool)
+    return coarse, F.avg_pool2d(known[:, None].float(), factor)[:, 0] == 1
 
 
 def _mtf(fine: Tensor, known: Tensor, factor: int) -> tuple[Tensor, Tensor]:
@@ -126,7 +129,7 @@ def _mtf(fine: Tensor, known: Tensor, factor: int) -> tuple[Tensor, Tensor]:
         return F.conv2d(rows, y[None, None, :, None], stride=(factor, 1), padding=(beside, 0))[:, 0]
 
     inside = seen(torch.ones_like(fine[:1]))
-    coarse = REFERENCE_K * (seen((fine / REFERENCE_K) ** 4) / inside) ** 0.25
+    coarse = REFERENCE_K * fourth_root(seen(fourth_power(fine / REFERENCE_K)) / inside)
     if bool(known.all()):
         return coarse, torch.ones_like(coarse, dtype=torch.bool)
     return coarse, seen((~known).double()) <= 1e-9 * inside
