@@ -50,6 +50,12 @@ def job(config: ModisConfig, engine: Engine) -> str:
     return write_report(engine.run.url, config.pipeline, "Land surface temperature, sharpened", findings, facts, more)
 
 
+def searched(config: ModisConfig, run: Run) -> tuple[Setup, Mapping[str, Any]]:
+    """The split whose training images a search uses, and what its scores depend on beside options."""
+    sources = _sources(config, run)
+    return _setup(config, (sources[0], PatchSource("")), "place_split"), _inputs(config, (sources[0], PatchSource("")))
+
+
 def plan(config: ModisConfig, planned: Plan) -> None:
     """Trainings and stages; generated scenes are made to be counted."""
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +73,8 @@ def _curve(
     prepared: Mapping[str, Prepared],
 ) -> Section:
     """Scores of the networks of the first experiment when trained on SHARES of its images."""
-    experiment, networks = whole.experiment, networks_of(config.methods)
+    experiment = whole.experiment
+    networks = tuple(name for name in networks_of(config.methods) if name in whole.scores)
     sizes = {len(prepared[experiment].train): whole.scores}
     for share in SHARES:
         setup = replace(_setup(config, sources, experiment), share=share)
@@ -122,7 +129,9 @@ def _stages(
     """Train every network and let every method super-resolve: method -> store's URL, network -> checkpoints."""
     images, fields = prepared.estimated, config.result_fields("factor", "degradation", "seed")
     stores, checkpoints = {}, {}
-    for name in methods or config.methods:
+    # places that nobody has seen cannot be remembered
+    known = without_places(config.methods) if setup.experiment == "place_split" else config.methods
+    for name in methods or known:
         settings = None
         depends: dict[str, Any] = dict(inputs) | {"experiment": setup.name}
         if name in networks_of(config.methods):
