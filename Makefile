@@ -40,6 +40,8 @@ format: $(V)/.stamp
 bench: $(V)/.stamp
 	$(V)/bin/python bench/overhead.py
 	$(V)/bin/python bench/training.py
+	$(V)/bin/python bench/ingest.py
+	$(V)/bin/python bench/superres.py
 
 clean:
 	rm -rf $(V) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
