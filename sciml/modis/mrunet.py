@@ -28,6 +28,8 @@ class MRUNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
         self.merge = nn.ModuleList(nn.Sequential(_convolution(2 * w, w), _convolution(w, w)) for w in widths[-2::-1])
         self.leave = nn.Conv2d(width, 1, 1)
+        nn.init.zeros_(self.leave.weight)  # at first the interpolated image
+        nn.init.zeros_(self.leave.bias)
 
     def forward(self, interpolated: Tensor) -> Tensor:
         across = [self.enter(interpolated[:, None])]

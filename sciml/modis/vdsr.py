@@ -15,9 +15,11 @@ class VDSR(nn.Module):
         inner = [nn.Conv2d(width, width, 3, padding=1) for _ in range(depth - 2)]
         self.layers = nn.ModuleList([nn.Conv2d(1, width, 3, padding=1), *inner])
         self.leave = nn.Conv2d(width, 1, 3, padding=1)
-        for layer in [*self.layers, self.leave]:
+        for layer in self.layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.leave.weight)  # at first the interpolated image, not one hundreds of kelvin off
+        nn.init.zeros_(self.leave.bias)
 
     def forward(self, interpolated: Tensor) -> Tensor:
         hidden = interpolated[:, None]
