@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from sciml.core.config import Config
 from sciml.modis.networks import NETWORKS, OURS, WITH_MEMORY, Settings
+from sciml.modis.search import read_result
 from sciml.modis.setup import TEST_PATCHES
 from sciml.modis.steps import METHODS, PLACE_MEMORY
 
@@ -81,6 +82,10 @@ class ModisConfig(Config):
         False, description="train the networks of the first experiment on parts of its images too"
     )
 
+    search: bool = Field(False, description="search settings of our network; writes RUN/search.json")
+    search_trials: int = Field(20, ge=1, description="settings that a search tries")
+    search_result: str = Field("", description="search.json of a search whose best settings our networks take")
+
     @model_validator(mode="after")
     def _sources(self) -> Self:
         needs = {
@@ -100,6 +105,12 @@ class ModisConfig(Config):
             raise ValueError("--experiment test_patches needs --test-patches")
         if self.apply and self.source != "granules":
             raise ValueError("--apply needs --source granules")
+        if self.ndvi_granules and not self.apply:
+            raise ValueError("--ndvi-granules guides what --apply sharpens; give --apply and --checkpoint too")
+        if self.search and self.source not in ("generated", "patches"):
+            raise ValueError(f"--search needs --source patches or generated; found {self.source}")
+        if self.search and self.search_result:
+            raise ValueError("--search-result would not be read by --search; give one of them")
         return self
 
     @property
@@ -122,7 +133,11 @@ class ModisConfig(Config):
         found = NETWORK_SETTINGS[self.preset][network]
         if self.epochs:
             found = replace(found, epochs=self.epochs)
-        return replace(found, members=self.members) if self.members and network in (OURS, WITH_MEMORY) else found
+        if network not in (OURS, WITH_MEMORY):
+            return found
+        if self.search_result:
+            found = replace(found, **read_result(self.search_result))
+        return replace(found, members=self.members) if self.members else found
 
 
 def networks_of(methods: tuple[str, ...]) -> tuple[str, ...]:
