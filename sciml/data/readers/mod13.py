@@ -68,6 +68,11 @@ def read(file: str, *, tile: Tile | None = None, collection: str | None = None) 
     return out
 
 
+def ndvi(granule: Granule) -> np.ndarray:
+    """The index alone, (y, x) float32 [1], NaN where there is none. Raises InputError as `read`."""
+    return np.asarray(_band(granule, BANDS["ndvi"]).values)
+
+
 def _field(granule: Granule, ending: str) -> str:
     """`1 km 16 days NDVI` in A2, `250m 16 days NDVI` in Q1; empty where it is missing."""
     found = [name for name in granule.fields if name.endswith(f" 16 days {ending}")]
