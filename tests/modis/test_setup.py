@@ -1,0 +1,89 @@
+"""Experiments: nothing that tests is trained on or calibrates, and test patches keep to themselves."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sciml.core.errors import ConfigError
+from sciml.generated import scenes
+from sciml.modis import degradation
+from sciml.modis.images import Images
+from sciml.modis.setup import TEST_PATCHES, PatchSource, Prepared, Setup, joined
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[PatchSource, PatchSource]:
+    """Generated patches, and others of the same layout without NDVI."""
+    folder = tmp_path_factory.mktemp("patches")
+    for name, windows, dates in (("train", 36, 12), ("test", 4, 1)):
+        images = scenes.scenes(windows, dates, seed=len(name))
+        scenes.write_patches(images, folder / f"{name}.nc", folder / f"{name}-ndvi.nc")
+    return (
+        PatchSource(str(folder / "train.nc"), str(folder / "train-ndvi.nc")),
+        PatchSource(str(folder / "test.nc")),
+    )
+
+
+def setup(experiment: str, sources: tuple[PatchSource, PatchSource], **more: object) -> Setup:
+    test = sources[1] if experiment == TEST_PATCHES else PatchSource("")
+    return replace(Setup(experiment, sources[0], test, 4, "box_t4", 0), **more)  # type: ignore[arg-type]
+
+
+def rows(images: Images) -> set[tuple[object, ...]]:
+    return set(zip(images.window.tolist(), images.date.tolist(), images.day.tolist(), strict=True))
+
+
+def parts(prepared: Prepared) -> tuple[Images, Images, Images]:
+    return prepared.train, prepared.estimated.select(np.arange(prepared.calibrating)), prepared.test
+
+
+@pytest.mark.parametrize("experiment", ["random_split", "date_split", "place_split"])
+def test_three_parts_that_share_no_image(experiment: str, sources: tuple[PatchSource, PatchSource]) -> None:
+    prepared = setup(experiment, sources).prepare()
+    train, calibrate, test = parts(prepared)
+    assert min(map(len, (train, calibrate, test))) > 0
+    assert len(rows(train) | rows(calibrate) | rows(test)) == len(train) + len(calibrate) + len(test)
+    if experiment == "place_split":
+        assert not np.isin(test.window, train.window).any() and not np.isin(calibrate.window, train.window).any()
+    if experiment == "date_split":
+        days = [x.date.astype(int) for x in (test, train, calibrate)]
+        assert min(np.abs(days[0][:, None] - other).min() for other in days[1:]) >= 30
+
+
+def test_test_patches_test_alone(sources: tuple[PatchSource, PatchSource]) -> None:
+    """All of them test, none trains; without NDVI there is none."""
+    train, calibrate, test = parts(setup(TEST_PATCHES, sources).prepare())
+    everything, apart = sources[0].read(), sources[1].read()
+    assert len(train) + len(calibrate) == len(everything) and len(test) == len(apart)
+    np.testing.assert_array_equal(test.lst, apart.lst)
+    assert np.isnan(test.ndvi).all() and not np.isnan(train.ndvi).all()
+
+
+def test_equal_setups_are_prepared_once(sources: tuple[PatchSource, PatchSource]) -> None:
+    one = setup("place_split", sources)
+    assert one.prepare() is replace(one).prepare()
+    assert one.prepare() is not replace(one, seed=1).prepare()
+
+
+def test_a_share_of_the_training_images_changes_no_other_part(sources: tuple[PatchSource, PatchSource]) -> None:
+    whole, half = (setup("place_split", sources, share=share).prepare() for share in (1.0, 0.5))
+    assert len(half.train) == pytest.approx(len(whole.train) / 2, abs=1) and rows(half.train) < rows(whole.train)
+    np.testing.assert_array_equal(half.estimated.lst, whole.estimated.lst)
+
+
+@pytest.mark.parametrize("name", ["box_t4", "mtf"])
+def test_degradation_by_name(name: str, sources: tuple[PatchSource, PatchSource]) -> None:
+    lst = sources[1].read().lst
+    np.testing.assert_array_equal(
+        setup("place_split", sources, degradation=name).coarse(lst), getattr(degradation, name)(lst, 4)
+    )
+
+
+def test_refusals(sources: tuple[PatchSource, PatchSource]) -> None:
+    with pytest.raises(ConfigError, match="--factor 3: the patches of .* have 64 x 64 pixels"):
+        setup("place_split", sources, factor=3).prepare()
+    images = sources[0].read()
+    cut = replace(images, lst=images.lst[:, :32, :32], source="small.nc")
+    with pytest.raises(ConfigError, match="small.nc: patches of \\(32, 32\\) pixels"):
+        joined(images, cut)
