@@ -81,9 +81,9 @@ def test_degradation_by_name(name: str, sources: tuple[PatchSource, PatchSource]
 
 
 def test_refusals(sources: tuple[PatchSource, PatchSource]) -> None:
-    with pytest.raises(ConfigError, match="--factor 3: the patches of .* have 64 x 64 pixels"):
+    with pytest.raises(ConfigError, match=r"--factor 3: the patches of .* have 64 x 64 pixels"):
         setup("place_split", sources, factor=3).prepare()
     images = sources[0].read()
     cut = replace(images, lst=images.lst[:, :32, :32], source="small.nc")
-    with pytest.raises(ConfigError, match="small.nc: patches of \\(32, 32\\) pixels"):
+    with pytest.raises(ConfigError, match=r"small.nc: patches of \(32, 32\) pixels"):
         joined(images, cut)
