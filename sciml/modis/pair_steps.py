@@ -15,7 +15,7 @@ from sciml.modis.steps import CLASSICAL, ImageBlock
 
 PAIRS_PER_ITEM = 8
 STAND_IN = "backprojection"  # whose calibration a method takes that the networks' run did not try
-PAIRS_VERSION = 1
+PAIRS_VERSION = 4
 
 
 @dataclass(frozen=True)
