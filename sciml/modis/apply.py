@@ -23,13 +23,14 @@ from sciml.modis.images import UNKNOWN_WINDOW, Guidance
 from sciml.modis.ingest import GRID_MAPPING, GranuleDay, TileYear
 from sciml.modis.sharpen import Models, load_models, sharpen, trusted
 
-VERSION = 1  # of the stage function: raise it where the same granule gives another image
+VERSION = 1  # of the stage function and of `sharpen`: raise it where the same granule gives another image
 SECONDS, MEMORY_BYTES = 60.0, 900 << 20  # of one image of 1200 x 1200 pixels, made 4800 x 4800; measured by day
 FARTHEST_DAYS = 24  # between an image and the middle of the composite that guides it
 MIDDLE_DAYS = mod13.COMPOSITE_DAYS // 2
 MISSING, BACK_PROJECTED, SHARPENED = HOW = (0, 1, 2)
 HOW_NAMES = ("missing", "back_projected", "sharpened")
-SIGMA_SCALE = 0.05  # [K] of a count: sigma from 0.05 to 12.75 K
+TYPES = {"lst": FIELDS["lst"].dtype, "sigma": "uint16", "how": "uint8"}
+SIGMA_SCALE = 0.01  # [K] of a count
 DIMS = ("time", "overpass", "y", "x")
 STRIP = 256  # fine rows packed at once
 
@@ -146,15 +147,15 @@ def template(tile_year: TileYear, factor: int) -> Template:
     lst, mapped = FIELDS["lst"], {"grid_mapping": GRID_MAPPING}
     variables = {
         "lst": Variable(
-            DIMS, "K", "land surface temperature, sharpened", lst.standard_name, lst.dtype,
+            DIMS, "K", "land surface temperature, sharpened", lst.standard_name, TYPES["lst"],
             fill=lst.fill, more={"scale_factor": lst.scale, "add_offset": lst.offset, **mapped}, zstd_level=1,
         ),
         "sigma": Variable(
-            DIMS, "K", "standard deviation of the error of temperature", dtype="uint8",
+            DIMS, "K", "standard deviation of the error of temperature", dtype=TYPES["sigma"],
             fill=0, more={"scale_factor": SIGMA_SCALE, "add_offset": 0.0, **mapped}, zstd_level=1,
         ),
         "how": Variable(
-            DIMS, long_name="how the pixel was made", dtype="uint8",
+            DIMS, long_name="how the pixel was made", dtype=TYPES["how"],
             more={"flag_values": list(HOW), "flag_meanings": " ".join(HOW_NAMES), **mapped}, zstd_level=1,
         ),
     }  # fmt: skip
@@ -185,17 +186,14 @@ class Apply:
         """lst: (y, x) [K], NaN missing -> counts (1, 1, Y, X)."""
         shape = tuple(self.factor * size for size in lst.shape)
         if not np.isfinite(lst).any():
-            nothing = {"lst": np.zeros(shape, np.uint16)} | {
-                name: np.zeros(shape, np.uint8) for name in ("sigma", "how")
-            }
-            return {name: values[None, None] for name, values in nothing.items()}
+            return {name: np.zeros((1, 1, *shape), dtype) for name, dtype in TYPES.items()}
         models, image = _models(self.checkpoint), lst[None]
         guidance = self.guidance(item, shape)
         fine, sigma = sharpen(image, self.factor, guidance, models)
         allowed = trusted(image, self.factor, guidance)[0] & (models.law is not None)
         counts = {
-            "lst": _counts(fine[0], FIELDS["lst"].scale, "uint16"),
-            "sigma": _counts(sigma[0], SIGMA_SCALE, "uint8"),
+            "lst": _counts(fine[0], FIELDS["lst"].scale, TYPES["lst"]),
+            "sigma": _counts(sigma[0], SIGMA_SCALE, TYPES["sigma"]),
         }
         how = replicate(np.where(allowed, np.uint8(SHARPENED), np.uint8(BACK_PROJECTED)), self.factor)
         counts["how"] = how * (counts["lst"] > 0)
