@@ -39,7 +39,7 @@ class Images:
 
     lst: (image, Y, X) [K], NaN missing. ndvi: the same shape [1], NaN unknown. date: (image,) datetime64[D].
     day: (image,) bool. window: (image,) number of the place. fine_pixel_m: side of a pixel [m]. reflectance: (image, 2,
-    Y, X) red and near-infrared [1], NaN unknown; None where there are none.
+    Y, X) red and near-infrared [1], NaN unknown; None where there are none. notes: what the reader had to say.
     """
 
     lst: np.ndarray
@@ -50,6 +50,7 @@ class Images:
     fine_pixel_m: float
     source: str
     reflectance: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lst)
@@ -65,6 +66,7 @@ class Images:
             self.fine_pixel_m,
             self.source,
             None if self.reflectance is None else self.reflectance[which],
+            self.notes,
         )
 
     def guidance(self) -> Guidance:

@@ -17,4 +17,5 @@ def images_of(patches: xr.Dataset) -> Images:
         fine_pixel_m=float(patches.attrs["pixel_size_m"]),
         source=str(patches.attrs["source"]),
         reflectance=patches["reflectance"].values,
+        notes=tuple(patches.attrs.get("notes", ())),
     )

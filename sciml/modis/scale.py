@@ -23,6 +23,7 @@ from sciml.modis.images import Images
 from sciml.modis.interpolation import bicubic
 
 LARGEST_KM = 8.0
+STEPS = (1, 2, 4, 8)  # fine pixels of the octaves that are looked at, in pixels of the images
 LEAST_NDVI_SD = 0.02  # of an image's coarse pixels: below it there is no slope
 MOST_BLUR_KM = 1.5
 
@@ -55,7 +56,7 @@ def fit_scale_law(images: Images) -> ScaleLaw:
 
     Its four numbers come from images at 1, 2, 4, 8 and 16 of their own pixels.
     """
-    complete = np.isfinite(images.lst).all(axis=(1, 2)) & np.isfinite(images.ndvi).all(axis=(1, 2)) & images.day
+    complete = _usable(images)
     if not complete.any():
         raise InputError(
             f"{images.source}: no complete daytime image with NDVI; the share of NDVI detail below a kilometre cannot"
@@ -63,9 +64,13 @@ def fit_scale_law(images: Images) -> ScaleLaw:
         )
     chosen = images.select(complete)
     pixel_km = images.fine_pixel_m / 1000
-    fine = [1, 2, 4, 8]
-    found = np.array([octave_share(chosen, step) for step in fine])
-    return law_of(pixel_km * np.array(fine), found)
+    found = np.array([octave_share(chosen, step) for step in STEPS])
+    return law_of(pixel_km * np.array(STEPS), found)
+
+
+def scale_law_or_none(images: Images) -> ScaleLaw | None:
+    """The law, or None where there is no image to learn it from."""
+    return fit_scale_law(images) if _usable(images).any() else None
 
 
 def octave_share(images: Images, step: int) -> float:
@@ -85,6 +90,12 @@ def slopes(coarse: np.ndarray, green: np.ndarray) -> np.ndarray:
     g = green - green.mean(axis=(1, 2), keepdims=True)
     power = (g**2).mean(axis=(1, 2))
     return np.where(power > LEAST_NDVI_SD**2, (t * g).mean(axis=(1, 2)) / np.maximum(power, LEAST_NDVI_SD**2), 0.0)
+
+
+def _usable(images: Images) -> np.ndarray:
+    """(image,) complete by day with NDVI, and of sides that the coarsest octave divides."""
+    complete = np.isfinite(images.lst).all(axis=(1, 2)) & np.isfinite(images.ndvi).all(axis=(1, 2)) & images.day
+    return complete & all(side % (2 * STEPS[-1]) == 0 for side in images.lst.shape[1:])
 
 
 def law_of(fine_km: Sequence[float] | np.ndarray, found: Sequence[float] | np.ndarray) -> ScaleLaw:

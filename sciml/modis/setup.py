@@ -61,11 +61,12 @@ class Setup:
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """train: what everything is fitted on. estimated: images that every method super-resolves, first `calibrating`
-    ones that training left out and that calibrate the spreads, then those that test."""
+    ones that training left out and that calibrate the spreads, then those that test. notes: what should be said."""
 
     train: Images
     estimated: Images
     calibrating: int
+    notes: tuple[str, ...] = ()
 
     @property
     def test(self) -> Images:
@@ -87,23 +88,44 @@ def _prepare(setup: Setup) -> Prepared:
             " factor that divides both"
         )
     if setup.experiment == TEST_PATCHES:
-        train, test = images, setup.test.read()
+        test = setup.test.read()
+        train, said = _without(images, test)
         calibrate = random_split(train, share=CALIBRATION_SHARE, seed=setup.seed + 1)
     else:
         fold = SPLITS[setup.experiment](images, seed=setup.seed)
-        train, test = images.select(fold.train), images.select(fold.valid)
+        train, test, said = images.select(fold.train), images.select(fold.valid), ()
         calibrate = _calibration(setup, train)
     fitted = train.select(calibrate.train)
     if setup.share < 1.0:
         fitted = fitted.select(random_split(fitted, share=setup.share, seed=setup.seed + 2).valid)
-    return Prepared(fitted, joined(train.select(calibrate.valid), test), int(calibrate.valid.sum()))
+    notes = tuple(dict.fromkeys((*images.notes, *test.notes, *said)))
+    return Prepared(fitted, joined(train.select(calibrate.valid), test), int(calibrate.valid.sum()), notes)
+
+
+def _without(images: Images, test: Images) -> tuple[Images, tuple[str, ...]]:
+    """The images that are not among those in test, and a word on those that were."""
+    keys = [
+        list(zip(x.window.tolist(), x.date.astype(int).tolist(), x.day.tolist(), strict=True)) for x in (images, test)
+    ]
+    known = set(keys[1])
+    both = np.array([key in known for key in keys[0]])
+    if both.all():
+        raise ConfigError(
+            f"--test-patches {test.source}: all images of {images.source} are among them by window, date and overpass;"
+            " nothing is left to train on; give other patches"
+        )
+    if not both.any():
+        return images, ()
+    return images.select(~both), (
+        f"{images.source}: {int(both.sum())} images are in {test.source} too and do not train",
+    )
 
 
 def _calibration(setup: Setup, train: Images) -> Fold:
     """Windows that were left out calibrate for places never seen; single images for the other splits, whose training is
     too short of dates to spare some."""
     if setup.experiment == "place_split":
-        return place_split(train, share=CALIBRATION_SHARE, block=1, collar=0, seed=setup.seed + 1)
+        return place_split(train, share=CALIBRATION_SHARE, block=2, collar=0, seed=setup.seed + 1)
     return random_split(train, share=CALIBRATION_SHARE, seed=setup.seed + 1)
 
 

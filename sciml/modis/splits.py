@@ -23,8 +23,8 @@ def random_split(images: Images, *, share: float = TEST_SHARE, seed: int = 0) ->
     """Images at random: exposes leakage, and sets no bar."""
     order = np.random.default_rng(seed_for(seed, "random_split")).permutation(len(images))
     valid = np.zeros(len(images), bool)
-    valid[order[: round(share * len(images))]] = True
-    return Fold(train=~valid, valid=valid)
+    valid[order[: max(1, round(share * len(images)))]] = True
+    return _both(images, Fold(train=~valid, valid=valid), "random split")
 
 
 def date_split(

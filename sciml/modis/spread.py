@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sciml.core.errors import InputError
+
 NINETY = 1.6448536269514722  # of a normal distribution: 90 % lie within so many standard deviations
 PIXELS = 4_000_000  # looked at, at most
 
@@ -26,9 +28,14 @@ class SpreadScale:
 
 def fit_spread(truth: np.ndarray, estimate: np.ndarray, sigma: np.ndarray, day: np.ndarray) -> SpreadScale:
     """truth, estimate, sigma: (image, Y, X) [K], NaN where unknown; day: (image,) bool. Where one of day and night is
-    absent it takes the factor of the other."""
+    absent it takes the factor of the other. Raises InputError where both are."""
     found = {part: _factor(truth[day == part], estimate[day == part], sigma[day == part]) for part in (False, True)}
     night, bright = found[False], found[True]
+    if not (np.isfinite(night) or np.isfinite(bright)):
+        raise InputError(
+            f"{len(truth)} images calibrate the spread and not one pixel of them is known to truth and estimate; give"
+            " more images, or such that clouds leave whole coarse pixels"
+        )
     return SpreadScale(night if np.isfinite(night) else bright, bright if np.isfinite(bright) else night)
 
 
