@@ -9,7 +9,8 @@ import pandas as pd
 from sciml.data.stores import open_store
 from sciml.metrics.images import spectra
 from sciml.modis.config import ModisConfig
-from sciml.modis.figures import Scene, calibration_figure, image_figure, spectra_figure
+from sciml.modis.degradation import replicate
+from sciml.modis.figures import MOST_METHODS, Scene, calibration_figure, image_figure, spectra_figure
 from sciml.modis.images import Images
 from sciml.modis.score_figures import learning_figure, place_figure, strata_figure
 from sciml.modis.scores import blocks_without_gaps, score_images, score_table, summarise
@@ -36,6 +37,11 @@ LABELS = {
     "sciml_place": "sciml + place memory",
 }
 SHOWN = ("bicubic", "backprojection", "atprk", "mrunet", "sciml", "sciml_place")  # on pictures, of those there are
+DEGRADED_BY = {
+    "box_t4": "the mean of T⁴ over each coarse pixel",
+    "mtf": "the mean of T⁴ weighted as a scanner weighs it (of which back-projection, TsHARP and ATPRK, which take it"
+    " for a plain mean, know nothing)",
+}
 TITLES = {
     "random_split": "Random images: what leakage makes of it",
     "date_split": f"Known places, dates {GAP_DAYS} days and more from training",
@@ -71,15 +77,23 @@ def finding(setup: Setup, prepared: Prepared, found: Answers) -> Finding:
         f" {_count(prepared.train.date)} dates; {prepared.calibrating:,} more calibrated the spreads; tested on"
         f" {len(test):,} images of {_count(test.window)} windows and {_count(test.date)} dates, of which training knew"
         f" {len(np.intersect1d(test.window, prepared.train.window))} windows and"
-        f" {len(np.intersect1d(test.date, prepared.train.date))} dates."
+        f" {len(np.intersect1d(test.date, prepared.train.date))} dates. Each image of"
+        f" {test.fine_pixel_m / 1000:.2g} km was degraded by {setup.factor}: {DEGRADED_BY[setup.degradation]}.",
+        *prepared.notes,
     ]
-    return scored(setup.experiment, test, setup.coarse(test.lst), setup.factor, found, paragraphs)
+    coarse = setup.coarse(test.lst)
+    mask = _known(test, coarse, setup.factor)
+    return scored(setup.experiment, test, coarse, setup.factor, found, paragraphs, mask=mask, crops=(0, CROP))
 
 
 def scores_of(setup: Setup, prepared: Prepared, found: Answers) -> Mapping[str, Mapping[str, Any]]:
     """Summaries alone, of an experiment whose figures nobody asks for."""
     test, factor = prepared.test, setup.factor
-    tables = [score_images(setup.experiment, name, test.lst, *answer, test, factor) for name, answer in found.items()]
+    mask = _known(test, setup.coarse(test.lst), factor)
+    tables = [
+        score_images(setup.experiment, name, test.lst, *answer, test, factor, mask=mask)
+        for name, answer in found.items()
+    ]
     return summarise(pd.concat(tables, ignore_index=True))
 
 
@@ -118,10 +132,11 @@ def scored(
     factor: int,
     found: Answers,
     paragraphs: Sequence[str],
-    mask: np.ndarray | None = None,
+    mask: np.ndarray,
+    crops: Sequence[int] = (0,),
 ) -> Finding:
-    """Scores and section of methods on images whose truth is `test`."""
-    crops = (0,) if mask is not None else (0, CROP)
+    """Scores and section of methods on images whose truth is `test`. mask: (image, Y, X) the pixels that count; crops:
+    borders that are left out of one more set of scores each."""
     table = pd.concat(
         [
             score_images(experiment, name, test.lst, lst, sigma, test, factor, crop, mask=mask)
@@ -131,7 +146,6 @@ def scored(
         ignore_index=True,
     )
     scores = summarise(table)
-    keep = blocks_without_gaps(test.lst, factor) if mask is None else mask
     section = Section(
         TITLES[experiment],
         [_verdict(scores), *paragraphs],
@@ -143,7 +157,7 @@ def scored(
                 labels=LABELS,
                 reference=REFERENCE,
             ),
-            *_illustrations(experiment, test, coarse, factor, found, table, scores, keep),
+            *_illustrations(experiment, test, coarse, factor, found, table, scores, mask),
         ],
     )
     return Finding(experiment, table, scores, [section])
@@ -163,12 +177,19 @@ def facts(
     )
 
 
+def _known(test: Images, coarse: np.ndarray, factor: int) -> np.ndarray:
+    """Pixels whose coarse pixel is complete and was seen, whatever gaps a wide degradation reached into."""
+    return blocks_without_gaps(test.lst, factor) & replicate(np.isfinite(coarse), factor)
+
+
 def _count(values: np.ndarray) -> int:
     return len(np.unique(values))
 
 
 def _verdict(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """The best method, and whether ours beats the simple ones."""
+    if any(summary["psnr"] is None for summary in scores.values()):
+        return "Every test image is flat: there is no contrast to resolve and no PSNR."
     best = max(scores, key=lambda name: scores[name]["psnr"])
     text = f"Best by PSNR: {LABELS[best]}, {_with_interval(scores[best], 'psnr', 2)} dB."
     ours = next((name for name in ("sciml", *scores) if name in scores and name.startswith("sciml")), None)
@@ -181,9 +202,9 @@ def _verdict(scores: Mapping[str, Mapping[str, Any]]) -> str:
         f" {simple['rmse']:.3f} K and {simple['ssim']:.3f}; the former errs less in {share:.0%} of"
         f" {mine['n']:,} images."
     )
-    rivals = [name for name in scores if not name.startswith("sciml") and scores[name]["rmse"] < mine["rmse"]]
+    rivals = [LABELS[name] for name in scores if not name.startswith("sciml") and scores[name]["rmse"] < mine["rmse"]]
     if rivals:
-        text += f" {', '.join(LABELS[name] for name in rivals)} err less than it does."
+        text += f" {' and '.join(rivals)} {'err' if len(rivals) > 1 else 'errs'} less than it does."
     if any(name in REMEMBERING for name in scores):
         text += " Methods with place memory know each place from its other dates: that is geography, not resolution."
     return text
@@ -204,7 +225,9 @@ def _illustrations(
     scores: Mapping[str, Mapping[str, Any]],
     keep: np.ndarray,
 ) -> list[Illustration]:
-    shown = [name for name in SHOWN if name in found] or list(found)[:3]
+    shown = [name for name in SHOWN if name in found]
+    shown += [name for name in found if name not in shown][: MOST_METHODS - len(shown)]
+    shown.sort(key=list(found).index)
     stem = experiment.replace("_", "-")
     pictures = []
     for day in (True, False):
@@ -216,13 +239,13 @@ def _illustrations(
         place = f"window {test.window[number]}" if test.window[number] >= 0 else f"image {number}"
         ndvi = test.ndvi[number]
         scene = Scene(f"{date}{when}, {place}", coarse[number], test.lst[number], ndvi, test.fine_pixel_m)
-        answer = {LABELS[name]: (found[name][0][number], found[name][1][number]) for name in shown[:5]}
+        answer = {LABELS[name]: (found[name][0][number], found[name][1][number]) for name in shown}
         pictures.append(
             Illustration(
                 f"{stem}-{when}",
                 image_figure(scene, answer),
-                f"The {when} image in the middle of the range of errors ({place}): estimates, their difference from the"
-                " truth and their standard deviation.",
+                f"The {when} image whose error by {LABELS[shown[-1]]} is the median ({place}): estimates, their"
+                " difference from the truth and their standard deviation.",
                 f"Input, truth and estimates of one {when} image side by side with difference and spread maps.",
             )
         )
