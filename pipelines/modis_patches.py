@@ -16,18 +16,19 @@ from sciml.generated import scenes
 from sciml.modis import report
 from sciml.modis.config import OF_PATCHES, ModisConfig, networks_of, without_places
 from sciml.modis.networks import NETS_VERSION
-from sciml.modis.scale import fit_scale_law
+from sciml.modis.scale import scale_law_or_none
 from sciml.modis.setup import TEST_PATCHES, PatchSource, Prepared, Setup
+from sciml.modis.sharpen import MODELS
 from sciml.modis.spread import SpreadScale
-from sciml.modis.steps import Estimate, TrainNetwork, blocks, template
+from sciml.modis.steps import ANSWERS_VERSION, Estimate, TrainNetwork, blocks, template
 from sciml.report.page import Section
 from sciml.report.results import Finding, write_report
 
-MODELS = "models.json"  # what other runs need to use the networks of this one
 SHARES = (0.125, 0.25, 0.5)  # of the training images, for a learning curve
 WINDOWS, DATES = 36, 12  # of the generated scenes
+SCENES_VERSION = 1  # raise it where the same seed gives other scenes
 SECONDS_PER_IMAGE = {"mrunet": 0.05, "vdsr": 0.05, "dmcn": 0.05, "sciml": 0.02, "sciml_place": 0.02}
-# of one core for an epoch, an image and a million multiplications of its parameters; from the runs of preset small
+# of one core for an image in training at width 64; from runs of preset small
 SECONDS_PER_STEP_IMAGE = {"mrunet": 0.01, "vdsr": 0.03, "dmcn": 0.01, "sciml": 0.004, "sciml_place": 0.004}
 
 
@@ -39,13 +40,17 @@ def job(config: ModisConfig, engine: Engine) -> str:
         setup = _setup(config, sources, experiment)
         images = prepared[experiment] = setup.prepare()
         stores, checkpoints = _stages(config, engine, setup, images, _inputs(config, sources))
+        for line in images.notes:
+            print(line, flush=True)
         found, scales = report.answers(images, stores)
         findings.append(report.finding(setup, images, found))
         published[experiment] = _published(config, setup, checkpoints, scales)
     more = [_curve(config, engine, sources, findings[0], prepared)] if config.learning_curve else []
-    best = max(published, key=OF_PATCHES.index)
-    engine.run.write_json(MODELS, {"experiment": best, **published[best]})
-    data = {"patches": sources[0].patches, "ndvi": sources[0].ndvi, "test": sources[1].patches}
+    source = max(published, key=OF_PATCHES.index)  # the one that leaves least out of training, but for leaks
+    engine.run.write_json(MODELS, {"experiment": source, **published[source]})
+    names = ("patches", "ndvi", "test_patches", "test_ndvi")
+    urls = (sources[0].patches, sources[0].ndvi, sources[1].patches, sources[1].ndvi)
+    data = {name: url for name, url in zip(names, urls, strict=True) if url and exists(url)}
     facts = report.facts(config, engine.run.stores, data, prepared)
     return write_report(engine.run.url, config.pipeline, "Land surface temperature, sharpened", findings, facts, more)
 
@@ -63,6 +68,9 @@ def plan(config: ModisConfig, planned: Plan) -> None:
         for experiment in config.experiments:
             setup = _setup(config, sources, experiment)
             _stages(config, planned, setup, setup.prepare(), _inputs(config, sources))
+        for share in SHARES if config.learning_curve else ():
+            setup = replace(_setup(config, sources, config.experiments[0]), share=share)
+            _stages(config, planned, setup, setup.prepare(), _inputs(config, sources), networks_of(config.methods))
 
 
 def _curve(
@@ -99,8 +107,8 @@ def _sources(config: ModisConfig, run: Run) -> tuple[PatchSource, PatchSource]:
 
 
 def _generated(config: ModisConfig, folder: str) -> tuple[PatchSource, PatchSource]:
-    """The generated scenes of this seed as files; the test patches are of other dates."""
-    urls = [join(folder, f"{name}-{config.seed}.nc") for name in ("patches", "ndvi")]
+    """The generated scenes of this seed as files; there are no patches that only test."""
+    urls = [join(folder, f"{name}-v{SCENES_VERSION}-{config.seed}.nc") for name in ("patches", "ndvi")]
     if not all(map(exists, urls)):
         with tempfile.TemporaryDirectory() as here:
             paths = [Path(here) / Path(url).name for url in urls]
@@ -113,7 +121,7 @@ def _generated(config: ModisConfig, folder: str) -> tuple[PatchSource, PatchSour
 def _inputs(config: ModisConfig, sources: tuple[PatchSource, PatchSource]) -> Mapping[str, Any]:
     """What results depend on; a NetCDF file of generated scenes differs in its bytes from time to time, not in them."""
     if config.source == "generated":
-        return {"scenes": [WINDOWS, DATES, config.seed]}
+        return {"scenes": [SCENES_VERSION, WINDOWS, DATES, config.seed]}
     urls = [url for source in sources for url in (source.patches, source.ndvi)]
     return {str(number): fingerprint(url) if url and exists(url) else url for number, url in enumerate(urls)}
 
@@ -124,14 +132,17 @@ def _stages(
     setup: Setup,
     prepared: Prepared,
     inputs: Mapping[str, Any],
-    methods: tuple[str, ...] = (),
+    methods: tuple[str, ...] | None = None,
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Train every network and let every method super-resolve: method -> store's URL, network -> checkpoints."""
     images, fields = prepared.estimated, config.result_fields("factor", "degradation", "seed")
+    held = (
+        (2 * len(prepared.train) + 2 * len(images)) * 4 * images.lst[0].nbytes
+    )  # with guides, and once more as tensors
     stores, checkpoints = {}, {}
     # places that nobody has seen cannot be remembered
     known = without_places(config.methods) if setup.experiment == "place_split" else config.methods
-    for name in methods or known:
+    for name in known if methods is None else methods:
         settings = None
         depends: dict[str, Any] = dict(inputs) | {"experiment": setup.name}
         if name in networks_of(config.methods):
@@ -147,19 +158,19 @@ def _stages(
             checkpoints[name] = engine.train(
                 training,
                 seconds=count * settings.epochs * SECONDS_PER_STEP_IMAGE[name] * (settings.width / 64) ** 2,
-                memory_bytes=int(3 * images.lst.nbytes + 1e9),
+                memory_bytes=int(held + 1e9),
             )
             depends["training"] = training.digest
         stage = Stage(
             f"{name}_answers_{setup.name}",
-            1,
+            ANSWERS_VERSION,
             blocks(len(images)),
             template(images.lst.shape),
             Estimate(setup, name, settings, tuple(checkpoints.get(name, ()))),
             config=fields,
             inputs=depends,
             seconds=64 * SECONDS_PER_IMAGE.get(name, 0.005),
-            memory_bytes=int(3 * images.lst.nbytes + 5e8),
+            memory_bytes=int(held + 5e8),
         )
         stores[name] = engine.stage(stage).url
     return stores, checkpoints
@@ -170,10 +181,10 @@ def _published(
 ) -> dict[str, Any]:
     """Networks that need no memory of places, every method's calibration, and how detail of NDVI goes with scale."""
     train = setup.prepare().train
-    guided = train.day & (train.ndvi == train.ndvi).all(axis=(1, 2))
-    names = without_places(tuple(scales))
+    law, names = scale_law_or_none(train), without_places(tuple(scales))
     return {
         "factor": setup.factor,
+        "degradation": setup.degradation,
         "fine_pixel_m": train.fine_pixel_m,
         "networks": {
             name: {
@@ -184,5 +195,5 @@ def _published(
             if name in checkpoints
         },
         "spread": {name: asdict(scales[name]) for name in names},
-        "scale_law": asdict(fit_scale_law(train)) if guided.any() else None,
+        "scale_law": None if law is None else asdict(law),
     }

@@ -10,7 +10,7 @@ from sciml.core.config import Config
 from sciml.modis.networks import NETWORKS, OURS, WITH_MEMORY, Settings
 from sciml.modis.search import read_result
 from sciml.modis.setup import TEST_PATCHES
-from sciml.modis.steps import METHODS, PLACE_MEMORY
+from sciml.modis.steps import METHODS, REMEMBERING
 
 Model = Literal["all", "bilinear", "bicubic", "backprojection", "tsharp", "atprk", "place_memory",
                 "vdsr", "dmcn", "mrunet", "sciml", "sciml_place"]  # fmt: skip
@@ -29,8 +29,8 @@ NETWORK_SETTINGS: Mapping[str, Mapping[str, Settings]] = {
         "mrunet": Settings(4, 0, 1, 3, 16, 1e-3, "cosine", 0.0),
     },
     "small": {
-        OURS: Settings(members=2, epochs=40, batch_size=16),
-        WITH_MEMORY: Settings(members=2, epochs=40, batch_size=16),
+        OURS: Settings(members=2, epochs=60, batch_size=16),
+        WITH_MEMORY: Settings(members=2, epochs=60, batch_size=16),
         "vdsr": Settings(32, 10, 1, 8, 16, 1e-3, "cosine", 0.0, 0.4),
         "dmcn": Settings(32, 2, 1, 8, 16, 1e-3, "cosine", 0.0, 1.0),
         "mrunet": Settings(16, 0, 1, 10, 16, 1e-3, "cosine", 0.0, 1.0),
@@ -101,8 +101,17 @@ class ModisConfig(Config):
         for name in self.experiment:
             if name not in own:
                 raise ValueError(f"--source {self.source} has no experiment {name}; it has {', '.join(own) or 'none'}")
-        if self.source == "patches" and TEST_PATCHES in self.experiment and not self.test_patches:
+        if TEST_PATCHES in self.experiment and not self.test_patches:
             raise ValueError("--experiment test_patches needs --test-patches")
+        for name in ("patches", "ndvi", "test_patches", "test_ndvi"):
+            if getattr(self, name) and self.source != "patches":
+                raise ValueError(f"--{name.replace('_', '-')} would not be read; it needs --source patches")
+        if self.learning_curve and not (networks_of(self.methods) and self.source in ("patches", "generated")):
+            raise ValueError("--learning-curve needs a network among --models, and --source patches or generated")
+        if self.degradation != "box_t4" and set(self.methods) & set(REMEMBERING):
+            raise ValueError(
+                "--degradation mtf: places are remembered by box means; leave place_memory and sciml_place out"
+            )
         if self.apply and self.source != "granules":
             raise ValueError("--apply needs --source granules")
         if self.ndvi_granules and not self.apply:
@@ -147,4 +156,4 @@ def networks_of(methods: tuple[str, ...]) -> tuple[str, ...]:
 
 def without_places(methods: tuple[str, ...]) -> tuple[str, ...]:
     """The methods that need no memory of places."""
-    return tuple(name for name in methods if name not in (PLACE_MEMORY, WITH_MEMORY))
+    return tuple(name for name in methods if name not in REMEMBERING)

@@ -28,7 +28,7 @@ OURS = "sciml"
 WITH_MEMORY = "sciml_place"
 BOX = "box_t4"
 NETWORKS = ("vdsr", "dmcn", "mrunet", OURS, WITH_MEMORY)
-NETS_VERSION = 2  # raise it when training makes other networks: old ones are not reused
+NETS_VERSION = 3  # raise it when training makes other networks: old ones are not reused
 BATCH = 32  # images at a time when a network is asked
 
 
@@ -47,10 +47,10 @@ class Settings:
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
 
-    def fitting(self) -> TrainingConfig:
-        return TrainingConfig(
-            self.epochs, self.batch_size, self.learning_rate, self.schedule, self.weight_decay, self.clip_norm
-        )
+    def fitting(self, workers: int = 1) -> TrainingConfig:
+        """workers: how many share each batch."""
+        batch = max(1, self.batch_size // workers)
+        return TrainingConfig(self.epochs, batch, self.learning_rate, self.schedule, self.weight_decay, self.clip_norm)
 
 
 def new_network(name: str, settings: Settings, factor: int, degradation: str = BOX) -> nn.Module:
@@ -93,7 +93,8 @@ def train_network(
     else:
         data, scale = _interpolated(images, factor, degradation)
         loss, scaling = weighted_mse, {"kelvin": torch.tensor(scale)}
-    return fit(model, data, settings.fitting(), seed=seed, loss=loss, scaling=scaling, **engine)
+    fitting = settings.fitting(engine.get("world_size", 1))
+    return fit(model, data, fitting, seed=seed, loss=loss, scaling=scaling, **engine)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sciml.modis.degradation import point_spread
 from sciml.modis.images import Images
-from sciml.modis.sciml_net import REFERENCE_K, box_t4, fourth_power, fourth_root
+from sciml.modis.sciml_net import REFERENCE_K, SCALE, box_t4, fourth_power, fourth_root
 
+GRAIN = 0.15  # by how much the guides are disguised, in their own units and a third of it in those of SCALE
 COVERED_K = 280.0  # stands in a missing fine pixel; its coarse pixel is known to be missing
 
 
@@ -64,7 +65,7 @@ class GuidedSamples:
         if lost < self.unguided + self.unbanded:
             guides = guides.clone()
             guides[:, 0 if lost < self.unguided else 1 : 3] = torch.nan
-        return target, guides
+        return target, _disguised(guides)
 
 
 def samples_of(
@@ -152,6 +153,16 @@ def filled(coarse: Tensor, known: Tensor, rounds: int = 4) -> Tensor:
         total = torch.where(new, near, total)
         have = torch.where(new, 1.0, have)
     return torch.where(have > 0, total, mean)
+
+
+def _disguised(guides: Tensor) -> Tensor:
+    """Guides with another contrast, level and grain in every image, so that a place is not told by its guides: there
+    are many images and few places, and a network would learn the places by heart."""
+    image, guide = guides.shape[:2]
+    scale = GRAIN / 3 * torch.tensor(SCALE[:guide])[:, None, None]
+    level = torch.nanmean(guides, (2, 3), keepdim=True)
+    contrast = 1 + GRAIN * torch.randn(image, guide, 1, 1)
+    return level + (guides - level) * contrast + scale * (torch.randn(image, guide, 1, 1) + torch.randn_like(guides))
 
 
 def _clouds(shape: tuple[int, ...]) -> Tensor:

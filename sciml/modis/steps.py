@@ -12,7 +12,7 @@ from sciml.data.stores import Template, Variable, spans
 from sciml.modis import place_memory
 from sciml.modis.atprk import atprk
 from sciml.modis.degradation import box_t4
-from sciml.modis.images import Guidance, Images, Method
+from sciml.modis.images import UNKNOWN_WINDOW, Guidance, Images, Method
 from sciml.modis.interpolation import backprojection, bicubic, bilinear
 from sciml.modis.networks import NETWORKS, WITH_MEMORY, Asked, Settings, train_network
 from sciml.modis.place_memory import BLOCK_DAYS, PlaceRegression
@@ -30,6 +30,7 @@ CLASSICAL: Mapping[str, Method] = {
 PLACE_MEMORY = "place_memory"
 METHODS = (*CLASSICAL, PLACE_MEMORY, *NETWORKS)
 REMEMBERING = (PLACE_MEMORY, WITH_MEMORY)  # methods that know the place of an image
+ANSWERS_VERSION = 1  # of the stage function: raise it where the same images give other answers
 TURNS = 8  # positions in which a network of ours is shown each image
 IMAGES_PER_ITEM = 64
 
@@ -63,8 +64,8 @@ class TrainNetwork:
 def remembered_apart(images: Images, factor: int) -> np.ndarray:
     """(image, Y, X) [K]: the detail that the window of each training image showed on other dates."""
     coarse = box_t4(images.lst, factor)
-    shown = PlaceRegression.fit(images, factor)
-    found = place_memory.regression_left_out(images, factor, shown.ridge, block_days=BLOCK_DAYS)
+    ridge = PlaceRegression.fit(images, factor).ridge
+    found = place_memory.regression_left_out(images, factor, ridge, block_days=BLOCK_DAYS)
     return np.asarray(found - backprojection(coarse, factor)[0], np.float32)
 
 
@@ -85,7 +86,7 @@ class Estimate:
         images = prepared.estimated.select(np.arange(item.image_start, item.image_stop))
         coarse, guidance = self.setup.coarse(images.lst), images.guidance()
         if self.method not in REMEMBERING:
-            guidance = replace(guidance, window=np.full(len(images), -1))
+            guidance = replace(guidance, window=np.full(len(images), UNKNOWN_WINDOW))
         lst, sigma = self._method(guidance, coarse)
         return {"lst": lst.astype(np.float32), "sigma": sigma.astype(np.float32)}
 
@@ -101,7 +102,9 @@ class Estimate:
         asked = Asked(self.method, self.settings, states, factor, TURNS, degradation=self.setup.degradation)
         if self.method != WITH_MEMORY:
             return asked(coarse, factor, guidance)
-        return asked(coarse, factor, guidance, memory=_memory_of(self.setup).detail(coarse, guidance))
+        base, _ = backprojection(coarse, factor)
+        memory = _memory_of(self.setup).add(base, coarse, guidance) - base  # as `remembered_apart` has it
+        return asked(coarse, factor, guidance, memory=memory)
 
 
 @functools.lru_cache(maxsize=2)
