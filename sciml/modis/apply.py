@@ -24,7 +24,7 @@ from sciml.modis.ingest import GRID_MAPPING, GranuleDay, TileYear
 from sciml.modis.sharpen import Models, load_models, sharpen, trusted
 
 VERSION = 1  # of the stage function and of `sharpen`: raise it where the same granule gives another image
-SECONDS, MEMORY_BYTES = 60.0, 900 << 20  # of one image of 1200 x 1200 pixels, made 4800 x 4800; measured by day
+SECONDS, MEMORY_BYTES = 30.0, 900 << 20  # of one image of 1200 x 1200 pixels, made 4800 x 4800; measured by day
 FARTHEST_DAYS = 24  # between an image and the middle of the composite that guides it
 MIDDLE_DAYS = mod13.COMPOSITE_DAYS // 2
 MISSING, BACK_PROJECTED, SHARPENED = HOW = (0, 1, 2)

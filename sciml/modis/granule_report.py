@@ -120,10 +120,11 @@ def _illustrations(product: Product, image: TileImage) -> list[Illustration]:
     lst, sigma = (found[name][image.time, image.overpass].values[fine].astype(float) for name in ("lst", "sigma"))
     guidance = product.function.guidance(image, how.shape)
     ndvi = None if guidance is None else guidance.ndvi[0][fine]
+    label = "sharpened" if (how[fine] == SHARPENED).any() else "back-projected"
     scene = Scene(title, coarse[rows, columns], None, ndvi, product.fine_pixel_m)
     close = Illustration(
         "close-up",
-        image_figure(scene, {f"sharpened, {product.fine_pixel_m:.0f} m": (lst, sigma)}),
+        image_figure(scene, {f"{label}, {product.fine_pixel_m:.0f} m": (lst, sigma)}),
         f"Rows {rows.start} to {rows.stop} and columns {columns.start} to {columns.stop} of the tile: the input, what"
         " was made of it, the detail added and its standard deviation.",
         "A part of the tile before and after, the difference, the spread and the vegetation index.",

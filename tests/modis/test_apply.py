@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from sciml.core.errors import InputError
-from sciml.data.readers import hdf_eos, mod13
+from sciml.data.readers import hdf_eos, mod11a1, mod13
 from sciml.modis import apply, ingest, sharpen
 from sciml.modis.apply import BACK_PROJECTED, MISSING, SHARPENED, SIGMA_SCALE, Apply, Composites, TileImage
 from sciml.modis.degradation import box_t4, replicate
@@ -186,3 +187,20 @@ def test_the_fine_store_depends_on_the_tile_and_year_alone(tmp_path):
         made.append(apply.template(tile_year, FACTOR))
     assert made[0].signature() == made[1].signature()
     assert made[0].sizes == {"time": 366, "overpass": 2, "y": 192, "x": 192}
+
+
+def test_a_genuine_tile_is_sharpened_within_the_memory_that_is_stated(models, real_data):
+    """Its clouds stay; NDVI of that tile is not among the files, so a made one guides it."""
+    path = next((real_data / "modis" / "hdf-granules").glob("*/MOD11A1.*.hdf"))
+    coarse = mod11a1.read(str(path))["lst"].sel(overpass="day").values.astype(float)
+    ndvi = np.random.default_rng(0).random((4800, 4800), np.float32)
+    tracemalloc.start()
+    made = function(models, ndvi).sharpened(coarse, DAY)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak + ndvi.nbytes < apply.MEMORY_BYTES
+    seen = int(np.isfinite(coarse).sum())
+    found = np.bincount(made["how"].ravel(), minlength=3)
+    assert found[MISSING] == (coarse.size - seen) * FACTOR**2 and found[SHARPENED] > 0.1 * seen * FACTOR**2
+    known = replicate(np.isfinite(coarse), FACTOR)
+    assert np.sqrt(np.nanmean((kelvin(made) - replicate(coarse, FACTOR))[known] ** 2)) < np.nanstd(coarse)
