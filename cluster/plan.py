@@ -1,9 +1,12 @@
 """What a job would do, said before it does anything: items, bytes, memory and time of each stage."""
 
+import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import psutil
 
 from cluster.stages import Stage
@@ -22,9 +25,21 @@ class PlanRow:
 
 def plan_of(stages: Sequence[Stage]) -> list[PlanRow]:
     """Rows for stages, from what they say of themselves."""
-    return [
-        PlanRow(s.name, len(s.items), s.template.nbytes(), s.memory_bytes, s.seconds * len(s.items)) for s in stages
-    ]
+    return [PlanRow(s.name, len(s.items), _output(s), s.memory_bytes, s.seconds * len(s.items)) for s in stages]
+
+
+def _output(stage: Stage) -> int:
+    """Uncompressed bytes of a store; of an open-ended one, which has room for more, those of its items."""
+    template = stage.template
+    if not stage.open_ended:
+        return template.nbytes()
+    total = 0
+    for item in stage.items:
+        region = template.region(dataclasses.asdict(item))
+        for variable in template.variables.values():
+            shape = [region[dim].stop - region[dim].start for dim in variable.dims]
+            total += math.prod(shape) * np.dtype(variable.dtype).itemsize
+    return total
 
 
 def plan_text(rows: Sequence[PlanRow], workers: int) -> str:

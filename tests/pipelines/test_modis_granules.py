@@ -174,9 +174,13 @@ def test_what_is_left_out_is_said(folder, capsys):
 def test_a_plan_reads_headers_alone_and_writes_nothing(folder, capsys):
     granules(folder, FIRST, SECOND)
     assert run(folder, "run", "--dry-run", "true") == 0
-    rows = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines() if "mod11a1" in line}
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "mod11a1" in line]
+    rows = {line[0]: line[1] for line in lines}
     year = "mod11a1_h18v04_2020"
     assert rows == {f"granules_{year}": "2", f"sharpened_{year}": "4", f"maps_{year}": "4"}
+    sizes = {line[0]: " ".join(line[2:4]) for line in lines}
+    fine = 4 * (4 * PIXELS) ** 2 * (2 + 2 + 1)  # bytes of four images, not of a year
+    assert sizes[f"maps_{year}"] == "96 B" and sizes[f"sharpened_{year}"] == f"{fine / 1000:.3g} kB"
     assert not (folder.parent / "run").exists()
 
 
