@@ -7,6 +7,8 @@ outside the mask is never read. Each score is (image,), NaN where it is undefine
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from scipy.stats import norm
 
@@ -111,17 +113,21 @@ def ssim_global(truth: np.ndarray, estimate: np.ndarray, mask: np.ndarray, range
 
 
 def detail(image: np.ndarray, mask: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """What an image adds to its own coarse blocks: image - replicate(mean of each factor x factor block) [K], and the
-    pixels where it is known. Blocks with a pixel outside the mask are left out. Y and X must be multiples of factor.
+    """What an image adds to the bicubic of its own coarse blocks [K], and the pixels of the mask where it is known.
+
+    Coarse are the means of factor x factor blocks within the mask. Pixels of a block that is not whole do not count, and
+    their neighbours see the nearest whole one. Y and X must be multiples of factor.
     """
     count, height, width = image.shape
     blocks = (count, height // factor, factor, width // factor, factor)
-    values = np.where(mask, image, 0.0).astype(np.float64).reshape(blocks)
-    known = np.broadcast_to(mask.reshape(blocks).all(axis=(2, 4), keepdims=True), blocks)
-    return (
-        np.where(known, values - values.mean(axis=(2, 4), keepdims=True), 0.0).reshape(image.shape),
-        known.reshape(image.shape),
+    coarse = np.asarray(image, np.float64).reshape(blocks).mean(axis=(2, 4))
+    complete = np.isfinite(coarse) & mask.reshape(blocks).all(axis=(2, 4))
+    filled = np.stack(
+        [_filled(c, good) if good.any() else np.zeros_like(c) for c, good in zip(coarse, complete, strict=True)]
     )
+    smooth = F.interpolate(torch.from_numpy(filled)[:, None], scale_factor=factor, mode="bicubic")[:, 0].numpy()
+    known = mask & complete.repeat(factor, axis=1).repeat(factor, axis=2)
+    return np.where(known, image - smooth, 0.0), known
 
 
 def detail_correlation(truth: np.ndarray, estimate: np.ndarray, mask: np.ndarray, factor: int) -> np.ndarray:

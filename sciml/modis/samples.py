@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sciml.modis.degradation import point_spread
 from sciml.modis.images import Images
-from sciml.modis.sciml_net import REFERENCE_K, SCALE, box_t4, fourth_power, fourth_root
+from sciml.modis.sciml_net import REFERENCE_K, box_t4, fourth_power, fourth_root
 
 COVERED_K = 280.0  # stands in a missing fine pixel; its coarse pixel is known to be missing
 
@@ -25,7 +25,7 @@ class GuidedSamples:
 
     guides: (image, guide, Y, X), NaN unknown. augment: offsets, turns, clouds and lost guides; without it an image is
     taken as it is. cloudy, unguided, unbanded: share of batches that clouds partly cover, that lose all guides, and
-    that keep NDVI alone. grain: by how much guides are disguised. degradation: name in DEGRADED.
+    that keep NDVI alone. degradation: name in DEGRADED.
     """
 
     lst: Tensor
@@ -36,7 +36,6 @@ class GuidedSamples:
     cloudy: float = 0.15
     unguided: float = 0.1
     unbanded: float = 0.15
-    grain: float = 0.15
     degradation: str = "box_t4"
 
     def __len__(self) -> int:
@@ -65,7 +64,7 @@ class GuidedSamples:
         if lost < self.unguided + self.unbanded:
             guides = guides.clone()
             guides[:, 0 if lost < self.unguided else 1 : 3] = torch.nan
-        return target, _disguised(guides, self.grain)
+        return target, guides
 
 
 def samples_of(
@@ -153,16 +152,6 @@ def filled(coarse: Tensor, known: Tensor, rounds: int = 4) -> Tensor:
         total = torch.where(new, near, total)
         have = torch.where(new, 1.0, have)
     return torch.where(have > 0, total, mean)
-
-
-def _disguised(guides: Tensor, grain: float) -> Tensor:
-    """Guides with another contrast, level and grain in every image, so that a place is not told by its guides: there
-    are many images and few places, and a network would learn the places by heart."""
-    image, guide = guides.shape[:2]
-    scale = grain / 3 * torch.tensor(SCALE[:guide])[:, None, None]
-    level = torch.nanmean(guides, (2, 3), keepdim=True)
-    contrast = 1 + grain * torch.randn(image, guide, 1, 1)
-    return level + (guides - level) * contrast + scale * (torch.randn(image, guide, 1, 1) + torch.randn_like(guides))
 
 
 def _clouds(shape: tuple[int, ...]) -> Tensor:

@@ -9,6 +9,7 @@ from scipy.stats import norm
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from sciml.metrics import images
+from sciml.modis.interpolation import bicubic
 
 KELVIN = 290.0
 
@@ -137,22 +138,22 @@ def test_steep_ground_is_no_outlier() -> None:
     assert not images.outliers(truth, np.ones(truth.shape, bool)).any()
 
 
-def test_detail_is_what_a_coarse_image_lacks() -> None:
+def test_detail_is_what_the_bicubic_of_the_coarse_image_lacks() -> None:
     truth = smooth(5)
     mask = np.ones(truth.shape, bool)
     coarse = truth.reshape(6, 10, 4, 10, 4).mean(axis=(2, 4))
-    replicated = np.kron(coarse, np.ones((1, 4, 4)))
     own, known = images.detail(truth, mask, 4)
-    np.testing.assert_allclose(own, truth - replicated, atol=1e-10)
+    np.testing.assert_allclose(own, truth - bicubic(coarse, 4)[0], atol=1e-9)
     assert known.all()
     np.testing.assert_allclose(images.detail_correlation(truth, truth + 3, mask, 4), 1, rtol=1e-9)
-    half = replicated + 0.5 * own
+    half = 0.5 * truth + 145
     np.testing.assert_allclose(images.detail_correlation(truth, half, mask, 4), 1, rtol=1e-9)
     np.testing.assert_allclose(images.detail_amplitude(truth, half, mask, 4), 0.5, rtol=1e-9)
-    np.testing.assert_allclose(images.detail_amplitude(truth, replicated, mask, 4), 0, atol=1e-6)
+    np.testing.assert_allclose(images.detail_amplitude(truth, np.full_like(truth, 290.0), mask, 4), 0, atol=1e-9)
     mask[0, 5, 6] = False
-    assert np.argwhere(~images.detail(truth, mask, 4)[1][0]).min(axis=0).tolist() == [4, 4]
-    assert (~images.detail(truth, mask, 4)[1]).sum() == 16
+    truth[0, 5, 6] = 400.0
+    own, known = images.detail(truth, mask, 4)
+    assert np.argwhere(~known[0]).min(axis=0).tolist() == [4, 4] and (~known).sum() == 16 and np.isfinite(own).all()
 
 
 def test_crps_is_the_integral_of_its_definition() -> None:

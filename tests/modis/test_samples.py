@@ -111,7 +111,7 @@ def test_every_offset_and_position_occurs_and_guides_go_along() -> None:
     images = made(1)
     data = GuidedSamples(
         torch.tensor(images.lst).float(), torch.tensor(images.lst)[:, None].float(), torch.ones(1), cloudy=0.0,
-        unguided=0.0, unbanded=0.0, grain=0.0,
+        unguided=0.0, unbanded=0.0,
     )  # fmt: skip
     corners = set()
     with seeded(0):
