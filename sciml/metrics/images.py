@@ -115,8 +115,8 @@ def ssim_global(truth: np.ndarray, estimate: np.ndarray, mask: np.ndarray, range
 def detail(image: np.ndarray, mask: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """What an image adds to the bicubic of its own coarse blocks [K], and the pixels of the mask where it is known.
 
-    Coarse are the means of factor x factor blocks within the mask. Pixels of a block that is not whole do not count, and
-    their neighbours see the nearest whole one. Y and X must be multiples of factor.
+    Coarse are the means of factor x factor blocks within the mask. Pixels of a block that is not whole do not count,
+    and their neighbours see the nearest whole one. Y and X must be multiples of factor.
     """
     count, height, width = image.shape
     blocks = (count, height // factor, factor, width // factor, factor)
