@@ -101,17 +101,13 @@ def train_network(
 @dataclass(frozen=True, eq=False)
 class Asked:
     """Trained networks of one kind as a method; `turns`: in how many of the eight positions each image is shown, dealt
-    out among the networks.
-
-    gain: by what the detail that guidance adds is multiplied (`sciml.modis.scale`), for another scale than trained on.
-    """
+    out among the networks."""
 
     name: str
     settings: Settings
     states: Sequence[Mapping[str, Any]]
     factor: int
     turns: int = 1
-    gain: float = 1.0
     degradation: str = BOX
 
     def __call__(
@@ -158,9 +154,6 @@ class Asked:
         coarse, known = _tensor(fill(lst)), _tensor(np.isfinite(lst))
         inputs = (coarse, known, _tensor(day))
         found = self._mean(models, inputs, guides)
-        if self.gain != 1.0:
-            alone = self._mean(models, inputs, torch.full_like(guides, torch.nan))
-            found[:, 0] = alone[:, 0] + self.gain * (found[:, 0] - alone[:, 0])
         fine = found[:, 0].double().numpy()
         if self.degradation == BOX:  # a mean of images that keep the input in T^4 keeps it almost
             fine = consistent(fine, fill(lst), self.factor)

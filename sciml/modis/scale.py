@@ -42,14 +42,6 @@ class ScaleLaw:
         natural = self.amplitude * 2 ** (-self.decay * np.log2(LARGEST_KM / fine))
         return natural if sharp else natural * np.exp(-2 * np.pi**2 * self.blur_km**2 / (8 * fine**2))
 
-    def gain(self, fine_km: float, trained_km: float, factor: int) -> float:
-        """By what the NDVI detail learned at `trained_km` is multiplied at `fine_km` for truth that is sharp there.
-
-        Both are means over the octaves between factor x fine and fine.
-        """
-        steps = 2.0 ** np.arange(round(np.log2(factor)))
-        return float(self.share(fine_km * steps, True).mean() / self.share(trained_km * steps, False).mean())
-
 
 def fit_scale_law(images: Images) -> ScaleLaw:
     """The law of complete daytime images with NDVI. Raises InputError where there are too few.

@@ -57,17 +57,13 @@ def test_each_learns_what_interpolation_flattens(name: str) -> None:
     assert (sigma > 0).all() and sigma.shape == fine.shape == test.lst.shape
 
 
-def test_ours_learns_from_guidance_what_it_cannot_see_and_takes_less_of_it_when_told() -> None:
+def test_ours_learns_from_guidance_what_it_cannot_see() -> None:
     settings, test = replace(TINY[OURS], epochs=15), made(16, seed=1, guided=True)
     state = train_network(OURS, made(48, seed=0, guided=True), settings, 4, seed=0)
     coarse = degradation.box_t4(test.lst, 4)
     asked = Asked(OURS, settings, [state], 4)
     guided, blind = (asked(coarse, 4, g)[0] for g in (test.guidance(), None))
     assert rmse(guided, test) < 0.8 * rmse(blind, test)
-    half, none = (replace(asked, gain=gain)(coarse, 4, test.guidance())[0] for gain in (0.5, 0.0))
-    assert rmse(guided, test) < rmse(half, test) < rmse(none, test)
-    alone = asked(coarse, 4, replace(test.guidance(), ndvi=np.full_like(test.ndvi, np.nan)))[0]
-    np.testing.assert_allclose(none, alone, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

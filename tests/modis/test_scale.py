@@ -48,14 +48,6 @@ def test_sharp_truth_knows_no_blur() -> None:
     np.testing.assert_array_equal(unblurred.share([1, 2], True), unblurred.share([1, 2], False))
 
 
-def test_gain() -> None:
-    """1 at the scale trained on without blur and decay; more where the sensor's blur is taken away, less by decay."""
-    assert ScaleLaw(0.8, 0.0, 0.0).gain(0.25, 1.0, 4) == pytest.approx(1.0)
-    assert ScaleLaw(0.8, 0.0, 0.6).gain(0.25, 1.0, 4) > 1
-    assert ScaleLaw(0.8, 0.5, 0.0).gain(0.25, 1.0, 4) == pytest.approx(2 ** (-0.5 * 2))
-    assert ScaleLaw(0.8, 0.5, 0.0).gain(0.25, 1.0, 2) == pytest.approx(2 ** (-0.5 * 2))
-
-
 def test_all_detail_follows_where_temperature_is_ndvi() -> None:
     """The same share in every octave; not 1 to the last digit, since means are of T^4."""
     images = made()
