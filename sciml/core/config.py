@@ -150,4 +150,5 @@ def _first_complaint(error: pydantic.ValidationError) -> str:
     complaint = error.errors()[0]
     place = ".".join(str(part) for part in complaint["loc"])
     name = f"--{place.replace('_', '-')}: " if place else ""
-    return f"{name}{complaint['msg']}; found {complaint['input']!r}" if place else str(complaint["msg"])
+    message = str(complaint["msg"]).removeprefix("Value error, ")
+    return f"{name}{message}; found {complaint['input']!r}" if place else message
