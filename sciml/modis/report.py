@@ -239,7 +239,7 @@ def _illustrations(
         place = f"window {test.window[number]}" if test.window[number] >= 0 else f"image {number}"
         ndvi = test.ndvi[number]
         scene = Scene(f"{date}{when}, {place}", coarse[number], test.lst[number], ndvi, test.fine_pixel_m)
-        answer = {LABELS[name]: (found[name][0][number], found[name][1][number]) for name in shown}
+        answer = {LABELS[name].split(" (")[0]: tuple(values[number] for values in found[name]) for name in shown}
         pictures.append(
             Illustration(
                 f"{stem}-{when}",

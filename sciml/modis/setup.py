@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sciml.core.errors import ConfigError
+from sciml.core.seeds import seed_for
 from sciml.data.readers.modis_patches import read_patches
 from sciml.data.splits import Fold
 from sciml.modis.degradation import box_t4, mtf
@@ -90,11 +91,10 @@ def _prepare(setup: Setup) -> Prepared:
     if setup.experiment == TEST_PATCHES:
         test = setup.test.read()
         train, said = _without(images, test)
-        calibrate = random_split(train, share=CALIBRATION_SHARE, seed=setup.seed + 1)
     else:
         fold = SPLITS[setup.experiment](images, seed=setup.seed)
         train, test, said = images.select(fold.train), images.select(fold.valid), ()
-        calibrate = _calibration(setup, train)
+    calibrate = _calibration(setup, train, test)
     fitted = train.select(calibrate.train)
     if setup.share < 1.0:
         fitted = fitted.select(random_split(fitted, share=setup.share, seed=setup.seed + 2).valid)
@@ -121,12 +121,18 @@ def _without(images: Images, test: Images) -> tuple[Images, tuple[str, ...]]:
     )
 
 
-def _calibration(setup: Setup, train: Images) -> Fold:
-    """Windows that were left out calibrate for places never seen; single images for the other splits, whose training is
-    too short of dates to spare some."""
-    if setup.experiment == "place_split":
+def _calibration(setup: Setup, train: Images, test: Images) -> Fold:
+    """Windows left out of training calibrate where most windows in test are new, else whole dates: single images would
+    have their place and their weather in training, and calibrated on them every spread is too small."""
+    if setup.experiment == "random_split":
+        return random_split(train, share=CALIBRATION_SHARE, seed=setup.seed + 1)
+    if np.isin(test.window, train.window).mean() < 0.5:
         return place_split(train, share=CALIBRATION_SHARE, block=2, collar=0, seed=setup.seed + 1)
-    return random_split(train, share=CALIBRATION_SHARE, seed=setup.seed + 1)
+    dates = np.unique(train.date)
+    draw = np.random.default_rng(seed_for(setup.seed, "calibration"))
+    drawn = draw.permutation(dates)[: max(1, round(CALIBRATION_SHARE * len(dates)))]
+    valid = np.isin(train.date, drawn)
+    return Fold(train=~valid, valid=valid)
 
 
 def joined(first: Images, second: Images) -> Images:

@@ -74,7 +74,7 @@ def place_split(
     order = np.random.default_rng(seed_for(seed, "place_split")).permutation(np.unique(label))
     valid = np.zeros(len(images), bool)
     for one in order:
-        if abs((valid | (label == one)).mean() - share) < abs(valid.mean() - share):
+        if not valid.any() or abs((valid | (label == one)).mean() - share) < abs(valid.mean() - share):
             valid |= label == one
     tested = np.unique(images.window[valid])
     at_row, at_column = np.divmod(tested, columns)

@@ -64,10 +64,14 @@ def test_three_parts_that_share_no_image(experiment: str, sources: tuple[PatchSo
 
 
 def test_test_patches_test_alone(sources: tuple[PatchSource, PatchSource]) -> None:
-    """All of them test, none trains; without NDVI there is none."""
-    train, calibrate, test = parts(setup(TEST_PATCHES, sources).prepare())
+    """All of them test, none trains, not even where it is among the others too; without NDVI there is none."""
+    prepared = setup(TEST_PATCHES, sources).prepare()
+    train, calibrate, test = parts(prepared)
     everything, apart = sources[0].read(), sources[1].read()
-    assert len(train) + len(calibrate) == len(everything) and len(test) == len(apart)
+    both = rows(everything) & rows(apart)
+    assert both and f"{len(both)} images are in" in prepared.notes[-1]
+    assert len(train) + len(calibrate) == len(everything) - len(both) and len(test) == len(apart)
+    assert not rows(train) & rows(test) and not rows(calibrate) & rows(test)
     np.testing.assert_array_equal(test.lst, apart.lst)
     assert np.isnan(test.ndvi).all() and not np.isnan(train.ndvi).all()
 

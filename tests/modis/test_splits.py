@@ -109,7 +109,7 @@ def one_place() -> Images:
 @pytest.mark.parametrize(
     ("split", "images", "said"),
     [
-        (place_split, one_place, "made.nc: place split: 50 images train and 0 test, expected some of both"),
+        (place_split, one_place, "made.nc: place split: 0 images train and 50 test, expected some of both"),
         (date_split, lambda: made(days=90), "made.nc: date split: 88 days of images, expected at least 138"),
         (date_split, lambda: made(days=1), "made.nc: date split: 1 days of images, expected at least 122"),
     ],
