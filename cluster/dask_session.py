@@ -197,7 +197,9 @@ def whole_store_step(
     remove(url)
     dataset = build().drop_encoding()
     encoding = {str(n): _encoding(variable) for n, variable in dataset.data_vars.items()}
-    with _threads_alone(run.config) if _is_small(dataset) else dask.workers(), refused(url, "write"):
+    # nobody watches an update of seconds; every other job has its dashboard
+    alone = run.config.amends and _is_small(dataset)
+    with _threads_alone(run.config) if alone else dask.workers(), refused(url, "write"):
         dataset.to_zarr(url, mode="w", zarr_format=3, consolidated=False, encoding=encoding, write_empty_chunks=True)
     ledger.write_manifest(_manifest(name, version, step_digest, config, inputs, dataset))
     keys = {key: size for key, size in list_sizes(url).items() if "/c/" in key}

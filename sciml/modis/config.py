@@ -12,7 +12,7 @@ from sciml.modis.search import read_result
 from sciml.modis.setup import TEST_PATCHES
 from sciml.modis.steps import METHODS, REMEMBERING
 
-Model = Literal["all", "bilinear", "bicubic", "backprojection", "tsharp", "atprk", "place_memory",
+Model = Literal["all", "bilinear", "bicubic", "backprojection", "tsharp", "atprk", "place_memory", "place_regression",
                 "vdsr", "dmcn", "mrunet", "sciml", "sciml_place"]  # fmt: skip
 Experiment = Literal["random_split", "date_split", "place_split", "test_patches", "aster_self", "aster"]
 OF_PATCHES: tuple[Experiment, ...] = ("random_split", "date_split", "place_split", "test_patches")
@@ -28,12 +28,13 @@ NETWORK_SETTINGS: Mapping[str, Mapping[str, Settings]] = {
         "dmcn": Settings(8, 2, 1, 3, 16, 1e-3, "cosine", 0.0),
         "mrunet": Settings(4, 0, 1, 3, 16, 1e-3, "cosine", 0.0),
     },
+    # about five minutes of one core for each rival and four for each of our two members, however many the images
     "small": {
-        OURS: Settings(members=2, epochs=60, batch_size=16),
-        WITH_MEMORY: Settings(members=2, epochs=60, batch_size=16),
-        "vdsr": Settings(32, 10, 1, 8, 16, 1e-3, "cosine", 0.0, 0.4),
-        "dmcn": Settings(32, 2, 1, 8, 16, 1e-3, "cosine", 0.0, 1.0),
-        "mrunet": Settings(16, 0, 1, 10, 16, 1e-3, "cosine", 0.0, 1.0),
+        OURS: Settings(members=2, epochs=60, batch_size=16, most_shown=84_000),
+        WITH_MEMORY: Settings(members=2, epochs=60, batch_size=16, most_shown=84_000),
+        "vdsr": Settings(32, 10, 1, 60, 16, 1e-3, "cosine", 0.0, 0.4, most_shown=15_000),
+        "dmcn": Settings(32, 2, 1, 60, 16, 1e-3, "cosine", 0.0, 1.0, most_shown=12_000),
+        "mrunet": Settings(16, 0, 1, 60, 16, 1e-3, "cosine", 0.0, 1.0, most_shown=22_000),
     },
     "paper": {
         OURS: Settings(width=96, blocks=8, members=4, epochs=200, batch_size=16, learning_rate=1.5e-3),
@@ -110,7 +111,7 @@ class ModisConfig(Config):
             raise ValueError("--learning-curve needs a network among --models, and --source patches or generated")
         if self.degradation != "box_t4" and set(self.methods) & set(REMEMBERING):
             raise ValueError(
-                "--degradation mtf: places are remembered by box means; leave place_memory and sciml_place out"
+                f"--degradation mtf: places are remembered by box means; leave {', '.join(REMEMBERING)} out"
             )
         if self.apply and self.source != "granules":
             raise ValueError("--apply needs --source granules")

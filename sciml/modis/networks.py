@@ -6,7 +6,7 @@ is a few hundredths beside one, and those without batch normalisation hardly lea
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,11 @@ BATCH = 32  # images at a time when a network is asked
 
 @dataclass(frozen=True)
 class Settings:
-    """What may be chosen of a network and its fitting. width: channels (at full resolution); blocks: residual blocks of
-    ours, convolutions of VDSR and of a memory block of DMCN; members: networks whose mean is taken."""
+    """What may be chosen of a network and its fitting.
+
+    width: channels (at full resolution). blocks: residual blocks of ours, convolutions of VDSR and of a memory block of
+    DMCN. members: networks whose mean is taken. most_shown: images in all epochs together, at most, 0 for no limit.
+    """
 
     width: int = 64
     blocks: int = 6
@@ -47,6 +50,12 @@ class Settings:
     schedule: Schedule = "one_cycle"
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
+    most_shown: int = 0
+
+    def of(self, images: int) -> "Settings":
+        """The settings for so many training images: fewer epochs where more than `most_shown` would be shown."""
+        most = max(1, round(self.most_shown / images)) if self.most_shown else self.epochs
+        return replace(self, epochs=min(self.epochs, most))
 
     def fitting(self, workers: int = 1) -> TrainingConfig:
         """workers: how many share each batch."""
@@ -94,7 +103,7 @@ def train_network(
     else:
         data, (mean, deviation) = _interpolated(images, factor, degradation)
         loss, scaling = weighted_mse, {"mean": torch.tensor(mean), "deviation": torch.tensor(deviation)}
-    fitting = settings.fitting(engine.get("world_size", 1))
+    fitting = settings.of(len(images)).fitting(engine.get("world_size", 1))
     return fit(model, data, fitting, seed=seed, loss=loss, scaling=scaling, **engine)
 
 

@@ -15,7 +15,7 @@ from sciml.modis.degradation import box_t4
 from sciml.modis.images import UNKNOWN_WINDOW, Guidance, Images, Method
 from sciml.modis.interpolation import backprojection, bicubic, bilinear
 from sciml.modis.networks import NETWORKS, WITH_MEMORY, Asked, Settings, train_network
-from sciml.modis.place_memory import BLOCK_DAYS, PlaceRegression
+from sciml.modis.place_memory import BLOCK_DAYS, PlaceMemory, PlaceRegression
 from sciml.modis.setup import Setup
 from sciml.modis.tsharp import tsharp
 from sciml.nn.checkpoint import load_checkpoint
@@ -27,9 +27,12 @@ CLASSICAL: Mapping[str, Method] = {
     "tsharp": tsharp,
     "atprk": atprk,
 }
-PLACE_MEMORY = "place_memory"
-METHODS = (*CLASSICAL, PLACE_MEMORY, *NETWORKS)
-REMEMBERING = (PLACE_MEMORY, WITH_MEMORY)  # methods that know the place of an image
+PLACE_MEMORY: Mapping[str, type[PlaceMemory] | type[PlaceRegression]] = {
+    "place_memory": PlaceMemory,
+    "place_regression": PlaceRegression,
+}
+METHODS = (*CLASSICAL, *PLACE_MEMORY, *NETWORKS)
+REMEMBERING = (*PLACE_MEMORY, WITH_MEMORY)  # methods that know the place of an image
 ANSWERS_VERSION = 1  # of the stage function: raise it where the same images give other answers
 TURNS = 8  # positions in which a network of ours is shown each image
 IMAGES_PER_ITEM = 64
@@ -95,21 +98,22 @@ class Estimate:
         if self.method in CLASSICAL:
             fine, _ = CLASSICAL[self.method](coarse, factor, guidance)
             return fine, np.where(np.isfinite(fine), 1.0, np.nan)
-        if self.method == PLACE_MEMORY:
-            return _memory_of(self.setup).super_resolve(coarse, factor, guidance, sigma=1.0)
+        if self.method in PLACE_MEMORY:
+            return _memory_of(self.setup, self.method).super_resolve(coarse, factor, guidance, sigma=1.0)
         assert self.settings is not None
         states = [load_checkpoint(url) for url in self.checkpoints]
         asked = Asked(self.method, self.settings, states, factor, TURNS, degradation=self.setup.degradation)
         if self.method != WITH_MEMORY:
             return asked(coarse, factor, guidance)
         base, _ = backprojection(coarse, factor)
-        memory = _memory_of(self.setup).add(base, coarse, guidance) - base  # as `remembered_apart` has it
+        # as `remembered_apart` has it
+        memory = _memory_of(self.setup, "place_regression").add(base, coarse, guidance) - base
         return asked(coarse, factor, guidance, memory=memory)
 
 
 @functools.lru_cache(maxsize=2)
-def _memory_of(setup: Setup) -> PlaceRegression:
-    return PlaceRegression.fit(setup.prepare().train, setup.factor)
+def _memory_of(setup: Setup, method: str) -> PlaceMemory | PlaceRegression:
+    return PLACE_MEMORY[method].fit(setup.prepare().train, setup.factor)
 
 
 def blocks(images: int) -> list[ImageBlock]:

@@ -44,7 +44,7 @@ def test_methods_and_experiments() -> None:
     ) == 11
     assert ModisConfig.parse(["--models", "sciml,vdsr"]).methods == ("backprojection", "vdsr", OURS)
     assert networks_of(every) == ("vdsr", "dmcn", "mrunet", OURS, WITH_MEMORY)
-    assert {WITH_MEMORY, "place_memory"} == set(every) - set(without_places(every))
+    assert {WITH_MEMORY, "place_memory", "place_regression"} == set(every) - set(without_places(every))
     patches = ["--source", "patches", "--patches", "x.nc"]
     assert ModisConfig.parse(patches).experiments == ("place_split",)
     assert ModisConfig.parse([*patches, "--test-patches", "y.nc"]).experiments == ("test_patches",)

@@ -17,7 +17,7 @@ from sciml.modis.steps import (
     CLASSICAL,
     IMAGES_PER_ITEM,
     METHODS,
-    PLACE_MEMORY,
+    REMEMBERING,
     Estimate,
     ImageBlock,
     TrainNetwork,
@@ -132,7 +132,7 @@ def test_only_methods_with_memory_know_the_place(prepared: Prepared, checkpoints
     elsewhere = replace(prepared, estimated=replace(prepared.estimated, window=windows))
     for method in METHODS:
         here, there = (answers(p, method, checkpoints)["lst"] for p in (prepared, elsewhere))
-        assert np.array_equal(here, there, equal_nan=True) != (method in (PLACE_MEMORY, WITH_MEMORY)), method
+        assert np.array_equal(here, there, equal_nan=True) != (method in REMEMBERING), method
 
 
 def test_members_are_other_networks(prepared: Prepared) -> None:
