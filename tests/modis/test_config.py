@@ -41,7 +41,7 @@ def test_methods_and_experiments() -> None:
     every = ModisConfig.parse(["--models", "all"]).methods
     assert {"bilinear", "place_memory", "mrunet", OURS, WITH_MEMORY} < set(every) and len(every) == len(
         set(every)
-    ) == 11
+    ) == 12
     assert ModisConfig.parse(["--models", "sciml,vdsr"]).methods == ("backprojection", "vdsr", OURS)
     assert networks_of(every) == ("vdsr", "dmcn", "mrunet", OURS, WITH_MEMORY)
     assert {WITH_MEMORY, "place_memory", "place_regression"} == set(every) - set(without_places(every))
