@@ -89,11 +89,7 @@ class PlaceMemory:
         self, lst: np.ndarray, factor: int, guidance: Guidance | None = None, sigma: float = np.nan
     ) -> tuple[np.ndarray, np.ndarray]:
         """Back-projection with the detail of the window; back-projection alone where it is unknown."""
-        fine, spread = backprojection(lst, factor, sigma=sigma)
-        if guidance is None:
-            return fine, spread
-        _check_factor(factor, self.factor)
-        return self.add(fine, lst, guidance), spread
+        return _added(self, lst, factor, guidance, sigma)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +140,17 @@ class PlaceRegression:
         self, lst: np.ndarray, factor: int, guidance: Guidance | None = None, sigma: float = np.nan
     ) -> tuple[np.ndarray, np.ndarray]:
         """Back-projection with the detail of the window; back-projection alone where it is unknown."""
-        fine, spread = backprojection(lst, factor, sigma=sigma)
-        if guidance is None:
-            return fine, spread
-        _check_factor(factor, self.factor)
-        return self.add(fine, lst, guidance), spread
+        return _added(self, lst, factor, guidance, sigma)
+
+
+def _added(
+    memory: PlaceMemory | PlaceRegression, lst: np.ndarray, factor: int, guidance: Guidance | None, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    fine, spread = backprojection(lst, factor, sigma=sigma)
+    if guidance is None:
+        return fine, spread
+    _check_factor(factor, memory.factor)
+    return memory.add(fine, lst, guidance), spread
 
 
 def coarse_detail(coarse: np.ndarray) -> np.ndarray:
