@@ -1,7 +1,7 @@
 """What a search of our network's settings minimises, and how its result is read.
 
-Settings are judged on places that are left out within the training images of the place split; no image that any
-experiment tests on is looked at.
+Settings are judged on places that are left out within the training images of the place split: no image that the place
+split or test patches test on is looked at. Random and date splits of the same file do test on some of them.
 """
 
 import json
