@@ -1,0 +1,158 @@
+"""The two searches on problems whose answer is known: recovery, freezing, bounds, bits, what is not identifiable."""
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+from sciml.core.errors import ConfigError
+from sciml.land import evolution as de
+from sciml.land import least_squares as lm
+
+TIME = np.linspace(0.0, 5.0, 60)
+SPACE = lm.Space(
+    ("height", "rate", "level", "unused"),
+    low=np.array([0.1, 0.05, -2.0, 0.0]),
+    high=np.array([9.0, 3.0, 2.0, 1.0]),
+    centre=np.array([2.0, 0.5, 0.1, 0.4]),
+    spread=np.full(4, 2.0),
+)
+PLANTED = np.array([[3.0, 0.8, 0.5, 0.2], [0.7, 2.0, -1.0, 0.7], [6.0, 0.2, 1.2, 0.5]])
+
+
+def curve(x: np.ndarray) -> np.ndarray:
+    return x[..., 0:1] * np.exp(-x[..., 1:2] * TIME) + x[..., 2:3]
+
+
+class Counted:
+    """Residuals of exponential decay against planted curves; remembers which problems were asked for."""
+
+    def __init__(self, noise: float = 0.0, gap: bool = False) -> None:
+        self.target = curve(PLANTED) + noise * np.random.default_rng(1).standard_normal((3, len(TIME)))
+        self.known = np.ones((3, len(TIME)))
+        if gap:
+            self.known[:, 20:30] = 0.0
+            self.target[:, 20:30] = np.nan
+        self.asked: list[np.ndarray] = []
+
+    def __call__(self, problems: np.ndarray, x: np.ndarray) -> np.ndarray:
+        self.asked.append(problems)
+        target = np.nan_to_num(self.target)[problems][:, None]
+        return (curve(x) - target) * self.known[problems][:, None]
+
+    def cost(self, problems: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return np.sum(self(problems, x) ** 2, axis=-1)
+
+
+def start(problems: int) -> np.ndarray:
+    return np.tile(SPACE.middle, (problems, 1))
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_descent_recovers_what_the_data_show(gap: bool) -> None:
+    residuals = Counted(gap=gap)
+    found = lm.descend(residuals, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-8))
+    np.testing.assert_allclose(SPACE.real(found.free)[:, :3], PLANTED[:, :3], rtol=1e-3)
+    np.testing.assert_allclose(SPACE.real(found.free)[:, 3], SPACE.centre[3])  # the prior alone speaks
+    assert found.converged.all()
+
+
+def test_descent_agrees_with_scipy_within_the_noise() -> None:
+    residuals = Counted(noise=0.05)
+    found = lm.descend(residuals, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-6, tolerance=1e-8))
+    for i in range(3):
+        fit = optimize.least_squares(
+            lambda x, i=i: residuals(np.array([i]), x[None, None])[0, 0], SPACE.centre, bounds=(SPACE.low, SPACE.high)
+        )
+        np.testing.assert_allclose(SPACE.real(found.free[i])[:3], fit.x[:3], rtol=1e-3)
+
+
+def test_converged_problems_are_not_simulated_and_company_changes_no_bit() -> None:
+    residuals = Counted(noise=0.05)
+    together = lm.descend(residuals, SPACE, np.arange(3), start(3))
+    assert {len(problems) for problems in residuals.asked} > {3}
+    for i in range(3):
+        alone = lm.descend(residuals, SPACE, np.array([i]), start(1))
+        np.testing.assert_array_equal(alone.free[0], together.free[i])
+        assert alone.iterations[0] == together.iterations[i]
+
+
+def test_standard_errors_cover_the_spread_of_repeated_noise_and_flag_the_unused() -> None:
+    draws, count = [], np.full(3, len(TIME))
+    for seed in range(40):
+        residuals = Counted()
+        residuals.target = residuals.target + 0.05 * np.random.default_rng(seed).standard_normal((3, len(TIME)))
+        found = lm.descend(residuals, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-6, tolerance=1e-7))
+        draws.append(SPACE.real(found.free))
+    known = lm.uncertainty(residuals, SPACE, np.arange(3), found.free, count)
+    spread = np.std(draws, axis=0)[:, :3]
+    np.testing.assert_allclose(known.standard_error[:, :3], spread, rtol=0.4)
+    assert known.identifiable[:, :3].all() and not known.identifiable[:, 3].any()
+    np.testing.assert_allclose(known.ratio[:, 3], 1.0)
+    sample = lm.draw(SPACE, found.free, known.covariance, 4000, [0, 1, 2])
+    np.testing.assert_allclose(sample.std(axis=1)[:, :3], known.standard_error[:, :3], rtol=0.1)
+
+
+def test_broken_runs_are_no_answer() -> None:
+    residuals = Counted()
+
+    def broken(problems: np.ndarray, x: np.ndarray) -> np.ndarray:
+        values = residuals(problems, x)
+        values[problems == 1] = np.nan  # never a number
+        values[x[..., 0] > 4.0] = np.nan  # not a number for some parameters
+        return values
+
+    found = lm.descend(broken, SPACE, np.arange(2), start(2), lm.DescentOptions(prior=1e-8))
+    assert np.isinf(found.wsse[1]) and not found.converged[1]
+    np.testing.assert_allclose(SPACE.real(found.free[0])[:3], PLANTED[0, :3], rtol=1e-3)
+
+
+@pytest.mark.parametrize("strategy", ["best1bin", "rand1bin"])
+def test_evolution_finds_the_same_minimum_as_descent(strategy: str) -> None:
+    residuals = Counted(noise=0.05)
+    options = de.EvolutionOptions(strategy=strategy, tol=1e-4)
+    found = de.evolve(residuals.cost, SPACE, np.arange(3), [5, 6, 7], options)
+    local = lm.descend(residuals, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-6, tolerance=1e-8))
+    assert found.converged.all()
+    np.testing.assert_allclose(found.wsse, local.wsse, rtol=1e-3)
+    assert (found.population >= SPACE.low).all() and (found.population <= SPACE.high).all()
+    assert {len(problems) for problems in residuals.asked} > {3}
+    alone = de.evolve(residuals.cost, SPACE, np.array([1]), [6], options)
+    np.testing.assert_array_equal(alone.best[0], found.best[1])
+
+
+def test_evolution_needs_as_many_generations_as_scipy() -> None:
+    residuals, space = Counted(noise=0.05), SPACE
+    ours = de.evolve(residuals.cost, space, np.zeros(12, int), range(12)).generations
+    theirs = [
+        optimize.differential_evolution(
+            lambda x: residuals.cost(np.array([0]), x.T[None])[0],
+            list(zip(space.low, space.high, strict=True)),
+            vectorized=True,
+            updating="deferred",
+            polish=False,
+            rng=seed,
+        ).nit
+        for seed in range(12)
+    ]
+    assert abs(np.mean(ours) - np.mean(theirs)) < 3 * np.hypot(np.std(ours), np.std(theirs)) / np.sqrt(12) + 1
+
+
+def test_others_are_different_and_evenly_drawn() -> None:
+    stream, members = np.random.default_rng(0), 6
+    tally = np.zeros((3, members, members))
+    for _ in range(3000):
+        picked = np.stack(de._others(stream, members))
+        assert all(len({i, *picked[:, i]}) == 4 for i in range(members))
+        for k in range(3):
+            tally[k, np.arange(members), picked[k]] += 1
+    off = ~np.eye(members, dtype=bool)
+    np.testing.assert_allclose(tally[:, off], 600, rtol=0.2)
+
+
+def test_refusals_name_the_option() -> None:
+    with pytest.raises(ConfigError, match="parameter b: bounds 0 to 1, prior 2"):
+        lm.Space(("b",), np.zeros(1), np.ones(1), np.full(1, 2.0), np.ones(1))
+    with pytest.raises(ConfigError, match="strategy"):
+        de.EvolutionOptions(strategy="best2bin")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="mutation"):
+        de.EvolutionOptions(mutation=(1.0, 0.5))
