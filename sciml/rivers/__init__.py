@@ -1,0 +1,1 @@
+"""Rivers: networks on a grid, and how water runs down them."""
