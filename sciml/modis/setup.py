@@ -1,10 +1,12 @@
 """What an experiment is about: which images train, which calibrate the spread of every method, which test."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import xarray as xr
 
+from sciml.core.digest import digest
 from sciml.core.errors import ConfigError
 from sciml.core.seeds import seed_for
 from sciml.data.readers.modis_patches import read_patches
@@ -12,7 +14,7 @@ from sciml.data.splits import Fold
 from sciml.modis.degradation import box_t4, mtf
 from sciml.modis.images import Images
 from sciml.modis.patches import images_of
-from sciml.modis.splits import SPLITS, place_split, random_split
+from sciml.modis.splits import COLUMNS, SPLITS, place_split, random_split
 
 TEST_PATCHES = "test_patches"
 DEGRADATIONS = {"box_t4": box_t4, "mtf": mtf}
@@ -28,6 +30,12 @@ class PatchSource:
 
     def read(self) -> Images:
         return _read(self)
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the windows, and the upper-left corner of each: (window,), (window, 2) [m]."""
+        patches = _patches(self)
+        number, first = np.unique(patches["window"].values.astype(np.int64), return_index=True)
+        return number, np.stack([patches["ulx"].values, patches["uly"].values], axis=1)[first]
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,13 @@ class Prepared:
 
 
 @functools.lru_cache(maxsize=4)
+def _patches(source: PatchSource) -> xr.Dataset:
+    return read_patches(source.patches, source.ndvi)
+
+
+@functools.lru_cache(maxsize=4)
 def _read(source: PatchSource) -> Images:
-    return images_of(read_patches(source.patches, source.ndvi))
+    return images_of(_patches(source))
 
 
 @functools.lru_cache(maxsize=4)
@@ -89,8 +102,9 @@ def _prepare(setup: Setup) -> Prepared:
             " factor that divides both"
         )
     if setup.experiment == TEST_PATCHES:
-        test = setup.test.read()
-        train, said = _without(images, test)
+        test, said = numbered_alike(setup.source, setup.test)
+        train, more = _without(images, test)
+        said += more
     else:
         fold = SPLITS[setup.experiment](images, seed=setup.seed)
         train, test, said = images.select(fold.train), images.select(fold.valid), ()
@@ -102,13 +116,45 @@ def _prepare(setup: Setup) -> Prepared:
     return Prepared(fitted, joined(train.select(calibrate.valid), test), int(calibrate.valid.sum()), notes)
 
 
+def addresses(images: Images) -> list[tuple[int, int, bool]]:
+    """Window, date and overpass of each image, which no other of its file shares."""
+    date = images.date.astype("datetime64[D]").astype(int)
+    return list(zip(images.window.tolist(), date.tolist(), images.day.tolist(), strict=True))
+
+
+def listed(images: Images) -> str:
+    """Digest of which images of a file these are, and in which order."""
+    return digest(addresses(images))
+
+
+def numbered_alike(source: PatchSource, test: PatchSource) -> tuple[Images, tuple[str, ...]]:
+    """Test images whose windows have the numbers that training has for the same places, and a word on new numbers.
+
+    A place is known by its corner. One that training does not have keeps its number, unless training calls another
+    place so: then it gets a number beyond those of a tile.
+    """
+    images = test.read()
+    (known, at), (number, corner) = source.places(), test.places()
+    near = (np.abs(corner[:, None] - at) < images.fine_pixel_m / 2).all(axis=2)
+    same = near.any(axis=1)
+    renamed = np.where(same, known[near.argmax(axis=1)], number)
+    taken = ~same & np.isin(number, known)
+    first = 1 + max(int(known.max()), int(number.max()), COLUMNS**2 - 1)
+    renamed[taken] = first + np.arange(taken.sum())
+    changed = np.flatnonzero(renamed != number)
+    if not len(changed):
+        return images, ()
+    window = renamed[np.searchsorted(number, images.window)]
+    return replace(images, window=window), (
+        f"{images.source}: {len(changed)} windows have other numbers than their places in {source.patches}, the first"
+        f" {number[changed[0]]}, here {renamed[changed[0]]}; places are told by their corners",
+    )
+
+
 def _without(images: Images, test: Images) -> tuple[Images, tuple[str, ...]]:
     """The images that are not among those in test, and a word on those that were."""
-    keys = [
-        list(zip(x.window.tolist(), x.date.astype(int).tolist(), x.day.tolist(), strict=True)) for x in (images, test)
-    ]
-    known = set(keys[1])
-    both = np.array([key in known for key in keys[0]])
+    known = set(addresses(test))
+    both = np.array([one in known for one in addresses(images)])
     if both.all():
         raise ConfigError(
             f"--test-patches {test.source}: all images of {images.source} are among them by window, date and overpass;"

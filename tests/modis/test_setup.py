@@ -1,9 +1,12 @@
 """Experiments: nothing that tests is trained on or calibrates, and test patches keep to themselves."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from sciml.core.errors import ConfigError
 from sciml.generated import scenes
@@ -103,3 +106,36 @@ def test_refusals(sources: tuple[PatchSource, PatchSource]) -> None:
     cut = replace(images, lst=images.lst[:, :32, :32], source="small.nc")
     with pytest.raises(ConfigError, match=r"small.nc: patches of \(32, 32\) pixels"):
         joined(images, cut)
+
+
+def _rewritten(patches: str, folder: Path, name: str, **changed: Callable[[np.ndarray], np.ndarray]) -> PatchSource:
+    """A copy of a file of patches with other numbers or corners, without NDVI."""
+    with xr.open_dataset(patches, mask_and_scale=False) as found:
+        copy = found.load().assign({key: ("patch", value(found[key].values)) for key, value in changed.items()})
+    copy.to_netcdf(folder / f"{name}.nc")
+    return PatchSource(str(folder / f"{name}.nc"))
+
+
+def test_a_place_is_known_by_its_corner_whatever_its_number(
+    tmp_path: Path, sources: tuple[PatchSource, PatchSource]
+) -> None:
+    """Test patches with numbers of their own: the same images are kept out of training as with training's numbers."""
+    renumbered = _rewritten(sources[1].patches, tmp_path, "renumbered", window=lambda w: 1000 + w)
+    alike, other = (setup(TEST_PATCHES, (sources[0], test)).prepare() for test in (sources[1], renumbered))
+    np.testing.assert_array_equal(other.estimated.window, alike.estimated.window)
+    assert rows(other.train) == rows(alike.train)
+    assert any("4 windows have other numbers" in note for note in other.notes)
+    assert not any("other numbers" in note for note in alike.notes)
+
+
+def test_a_number_that_training_gives_to_another_place_is_not_that_place(
+    tmp_path: Path, sources: tuple[PatchSource, PatchSource]
+) -> None:
+    """Windows of another tile: none is taken for one that training has seen, and every image trains."""
+    tile_m = 18 * 64 * 926.6
+    elsewhere = _rewritten(sources[1].patches, tmp_path, "elsewhere", ulx=lambda x: x + tile_m)
+    prepared = setup(TEST_PATCHES, (sources[0], elsewhere)).prepare()
+    train, calibrate, test = parts(prepared)
+    assert not np.isin(test.window, sources[0].read().window).any() and len(np.unique(test.window)) == 4
+    assert test.window.min() >= COLUMNS**2
+    assert len(train) + len(calibrate) == len(sources[0].read())
