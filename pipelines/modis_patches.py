@@ -17,9 +17,10 @@ from sciml.core.urls import exists, join, write_bytes
 from sciml.generated import scenes
 from sciml.modis import report
 from sciml.modis.config import OF_PATCHES, ModisConfig, networks_of, without_places
-from sciml.modis.networks import NETS_VERSION
+from sciml.modis.networks import NETS_VERSION, OURS, WITH_MEMORY
 from sciml.modis.scale import scale_law_or_none
-from sciml.modis.setup import TEST_PATCHES, PatchSource, Prepared, Setup
+from sciml.modis.search import looked_at
+from sciml.modis.setup import TEST_PATCHES, PatchSource, Prepared, Setup, listed
 from sciml.modis.sharpen import MODELS
 from sciml.modis.spread import SpreadScale
 from sciml.modis.steps import ANSWERS_VERSION, Estimate, TrainNetwork, blocks, template
@@ -40,8 +41,8 @@ def job(config: ModisConfig, engine: Engine) -> str:
     findings, prepared, published = [], {}, {}
     for experiment in config.experiments:
         setup = _setup(config, sources, experiment)
-        images = prepared[experiment] = setup.prepare()
-        stores, checkpoints = _stages(config, engine, setup, images, _inputs(config, sources))
+        images = prepared[experiment] = _prepared(config, setup)
+        stores, checkpoints = _stages(config, engine, setup, images)
         for line in images.notes:
             print(line, flush=True)
         found, scales = report.answers(images, stores)
@@ -59,8 +60,8 @@ def job(config: ModisConfig, engine: Engine) -> str:
 
 def searched(config: ModisConfig, run: Run) -> tuple[Setup, Mapping[str, Any]]:
     """The split whose training images a search uses, and what its scores depend on beside options."""
-    sources = _sources(config, run)
-    return _setup(config, (sources[0], PatchSource("")), "place_split"), _inputs(config, (sources[0], PatchSource("")))
+    setup = _setup(config, _sources(config, run), "place_split")
+    return setup, _trained_on(config, setup, setup.prepare())
 
 
 def plan(config: ModisConfig, planned: Plan) -> None:
@@ -69,10 +70,18 @@ def plan(config: ModisConfig, planned: Plan) -> None:
         sources = _generated(config, folder) if config.source == "generated" else _files(config)
         for experiment in config.experiments:
             setup = _setup(config, sources, experiment)
-            _stages(config, planned, setup, setup.prepare(), _inputs(config, sources))
+            _stages(config, planned, setup, setup.prepare())
         for share in SHARES if config.learning_curve else ():
             setup = replace(_setup(config, sources, config.experiments[0]), share=share)
-            _stages(config, planned, setup, setup.prepare(), _inputs(config, sources), networks_of(config.methods))
+            _stages(config, planned, setup, setup.prepare(), networks_of(config.methods))
+
+
+def _prepared(config: ModisConfig, setup: Setup) -> Prepared:
+    """With a word on what a search has already seen of the test, where its result is taken."""
+    prepared = setup.prepare()
+    if not (config.search_result and {OURS, WITH_MEMORY} & set(config.methods)):
+        return prepared
+    return replace(prepared, notes=(*prepared.notes, *looked_at(config.search_result, setup, prepared)))
 
 
 def _curve(
@@ -89,7 +98,7 @@ def _curve(
     for share in SHARES:
         setup = replace(_setup(config, sources, experiment), share=share)
         images = setup.prepare()
-        stores, _ = _stages(config, engine, setup, images, _inputs(config, sources), networks)
+        stores, _ = _stages(config, engine, setup, images, networks)
         sizes[len(images.train)] = report.scores_of(setup, images, report.answers(images, stores)[0])
     return report.curve_section(experiment, networks, sizes, whole.scores)
 
@@ -120,12 +129,28 @@ def _generated(config: ModisConfig, folder: str) -> tuple[PatchSource, PatchSour
     return PatchSource(*urls), PatchSource("")
 
 
-def _inputs(config: ModisConfig, sources: tuple[PatchSource, PatchSource]) -> Mapping[str, Any]:
-    """What results depend on; a NetCDF file of generated scenes differs in its bytes from time to time, not in them."""
+def _content(config: ModisConfig, source: PatchSource) -> list[Any]:
+    """Of files; a NetCDF file of generated scenes differs in its bytes from time to time, but not in its scenes."""
     if config.source == "generated":
-        return {"scenes": [SCENES_VERSION, WINDOWS, DATES, config.seed]}
-    urls = [url for source in sources for url in (source.patches, source.ndvi)]
-    return {str(number): fingerprint(url) if url and exists(url) else url for number, url in enumerate(urls)}
+        return [SCENES_VERSION, WINDOWS, DATES, config.seed]
+    return [fingerprint(url) if url and exists(url) else "" for url in (source.patches, source.ndvi)]
+
+
+def _trained_on(config: ModisConfig, setup: Setup, prepared: Prepared) -> dict[str, Any]:
+    """What a training depends on beside options: its images. Test patches keep some out and are not read otherwise."""
+    return {
+        "experiment": setup.name,
+        "patches": _content(config, setup.source),
+        "images": listed(prepared.train),
+    }
+
+
+def _answered_from(config: ModisConfig, setup: Setup, prepared: Prepared) -> dict[str, Any]:
+    """What answers depend on beside options and networks: the images that are asked for, and those of a memory."""
+    return _trained_on(config, setup, prepared) | {
+        "test_patches": _content(config, setup.test),
+        "asked": listed(prepared.estimated),
+    }
 
 
 def _stages(
@@ -133,7 +158,6 @@ def _stages(
     engine: Engine | Plan,
     setup: Setup,
     prepared: Prepared,
-    inputs: Mapping[str, Any],
     methods: tuple[str, ...] | None = None,
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Train every network and let every method super-resolve: method -> store's URL, network -> checkpoints."""
@@ -147,12 +171,12 @@ def _stages(
     known = config.methods if seen else without_places(config.methods)
     for name in known if methods is None else methods:
         settings = None
-        depends: dict[str, Any] = dict(inputs) | {"experiment": setup.name}
+        depends = _answered_from(config, setup, prepared)
         if name in networks_of(config.methods):
             settings = config.settings(name)
             training = Training(
                 f"{name}_{setup.name}",
-                digest([NETS_VERSION, name, asdict(settings), fields, depends]),
+                digest([NETS_VERSION, name, asdict(settings), fields, _trained_on(config, setup, prepared)]),
                 TrainNetwork(setup, name, settings),
                 members=settings.members,
                 together=settings.members == 1,

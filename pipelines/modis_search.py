@@ -35,6 +35,8 @@ def job(config: ModisConfig, engine: Engine) -> str:
         engine.run,
         engine.executor,
     )
+    # what tells which images the search has seen
+    engine.run.write_json("search.json", {OURS: found | {"seed": config.seed}})
     best, first = found["best"], found["default"]
     before = f"; the preset's settings {first['score']:.4f}" if first else ""
     drawn = ", ".join(f"{name} {best['settings'][name]:.4g}" for name in SPACE)

@@ -15,7 +15,7 @@ from sciml.modis.images import Images
 from sciml.modis.score_figures import learning_figure, place_figure, strata_figure
 from sciml.modis.scores import blocks_without_gaps, score_images, score_table, summarise
 from sciml.modis.setup import Prepared, Setup
-from sciml.modis.splits import GAP_DAYS
+from sciml.modis.splits import COLUMNS, GAP_DAYS
 from sciml.modis.spread import SpreadScale, fit_spread
 from sciml.modis.steps import REMEMBERING
 from sciml.report.page import Illustration, Section, provenance
@@ -168,7 +168,8 @@ def facts(
     config: ModisConfig, stores: Mapping[str, str], data: Mapping[str, str], prepared: Mapping[str, Prepared]
 ) -> dict[str, Any]:
     """Provenance of the page and of metrics.json. prepared: experiment -> its images."""
-    return provenance(
+    notes = {name: "; ".join(p.notes) for name, p in prepared.items() if p.notes}
+    found = provenance(
         data=data,
         split={name: f"{len(p.train)} train, {p.calibrating} calibrate" for name, p in prepared.items()},
         sample_size={f"test images of {name}": len(p.test) for name, p in prepared.items()},
@@ -176,6 +177,7 @@ def facts(
         stores=stores,
         config=config.model_dump(mode="json"),
     )
+    return found | ({"Notes": notes} if notes else {})
 
 
 def _known(test: Images, coarse: np.ndarray, factor: int) -> np.ndarray:
@@ -279,7 +281,8 @@ def _illustrations(
                 "Point ranges of scores by stratum and method.",
             )
         )
-    if (test.window >= 0).any() and REFERENCE in found and shown[-1] != REFERENCE:
+    numbered = test.window[test.window >= 0]
+    if len(numbered) and numbered.max() < COLUMNS**2 and REFERENCE in found and shown[-1] != REFERENCE:
         pictures.append(
             Illustration(
                 f"{stem}-places",

@@ -1,7 +1,7 @@
 """What a search of our network's settings minimises, and how its result is read.
 
-Settings are judged on places that are left out within the training images of the place split: no image that the place
-split or test patches test on is looked at. Random and date splits of the same file do test on some of them.
+Settings are judged on places that are left out within the training images of the place split: no image that this split
+tests on with the same seed is looked at. Other splits of the same file do test on some of them: `looked_at` tells.
 """
 
 import json
@@ -17,7 +17,7 @@ from sciml.core.urls import read_bytes
 from sciml.data.splits import Fold
 from sciml.modis.images import Images
 from sciml.modis.networks import OURS, Asked, Settings, train_network
-from sciml.modis.setup import Setup
+from sciml.modis.setup import PatchSource, Prepared, Setup, addresses
 from sciml.modis.splits import place_split
 
 
@@ -61,12 +61,30 @@ def log_rmse(fine: np.ndarray, truth: np.ndarray) -> float:
     return float(0.5 * np.log(mean).mean())
 
 
+def looked_at(url: str, setup: Setup, prepared: Prepared) -> tuple[str, ...]:
+    """A word on those test images of an experiment by which the search of RUN/search.json, in the same patches, chose
+    its settings; () where there are none. What does not tell its seed is taken to have had that of `setup`."""
+    read_result(url)  # or it is refused
+    seed = int(json.loads(read_bytes(url))[OURS].get("seed", setup.seed))
+    other = replace(setup, experiment="place_split", test=PatchSource(""), seed=seed, share=1.0)
+    known, test = set(addresses(other.prepare().train)), addresses(prepared.test)
+    seen = sum(one in known for one in test)
+    if not seen:
+        return ()
+    return (
+        f"{setup.experiment}: {seen} of its {len(test)} test images are among those by which the search of {url} chose"
+        " settings, if it searched in these patches: scores of our networks may owe something to that; place_split"
+        " with the search's seed tests on none of them",
+    )
+
+
 def read_result(url: str) -> dict[str, Any]:
     """Searched settings of the best trial, from what a search left. Raises ConfigError where the file is none."""
     try:
         found = json.loads(read_bytes(url))[OURS]
         best = {name: found["best"]["settings"][name] for name in found["space"]}
         default = asdict(Settings())
+        int(found.get("seed", 0))
         wrong = [name for name, value in best.items() if type(value) is not type(default[name])]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from pipelines import modis_patches, modis_search
 from pipelines.modis_superres import main
 from sciml.data.stores import open_store
+from sciml.generated import scenes
 from sciml.modis import networks
 from sciml.modis.config import ModisConfig
 from sciml.modis.networks import OURS
-from sciml.modis.search import Objective, log_rmse
+from sciml.modis.search import Objective, log_rmse, looked_at
+from sciml.modis.setup import PatchSource, Setup
 from sciml.nn.checkpoint import load_checkpoint
 from sciml.report import page
 
@@ -157,7 +160,7 @@ def test_a_search_never_sees_the_test_and_its_result_is_taken(
     monkeypatch.setattr(modis_search, "SPACE", {"width": ("choice", [4, 8, 32]), "blocks": ("integer", 1, 3)})
     assert run(tmp_path / "search", "--search", "--search-trials", 2, serial=False) == 0
     found = json.loads((tmp_path / "search/search.json").read_text())[OURS]
-    assert len(found["trials"]) == 2 and found["failed"] == 0
+    assert len(found["trials"]) == 2 and found["failed"] == 0 and found["seed"] == 0
     assert found["best"]["score"] <= found["default"]["score"]
 
     class Run:
@@ -180,3 +183,49 @@ def test_the_score_of_a_search_is_psnr_in_other_units() -> None:
     fine = truth + np.array([0.5, 1.0, 2.0])[:, None, None] * np.sign(rng.normal(size=truth.shape))
     truth[0, 2, 2] = np.nan
     assert log_rmse(fine, truth) == pytest.approx(np.log([0.5, 1.0, 2.0]).mean())
+
+
+def _written(folder: Path, windows: int, seed: int, name: str) -> str:
+    """A file of patches, and one of their reflectances beside it."""
+    scenes.write_patches(scenes.scenes(windows, 4, seed=seed), folder / f"{name}.nc", folder / f"{name}-ndvi.nc")
+    return str(folder / f"{name}.nc")
+
+
+def test_other_test_patches_train_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test patches of other places: networks stay, answers are new. Where they keep images out of training, it is
+    done again."""
+    train, folder = _written(tmp_path, 36, 0, "train"), tmp_path / "run"
+    apart = []
+    for number in (1, 2):
+        with xr.open_dataset(_written(tmp_path, 4, number, f"test{number}"), mask_and_scale=False) as found:
+            moved = found.load().assign(window=found["window"] + 200, uly=found["uly"] - 2e7)
+        apart.append(str(tmp_path / f"apart{number}.nc"))
+        moved.to_netcdf(apart[-1])
+    words = ("--source", "patches", "--patches", train, "--test-patches")
+    assert run(folder, *words, apart[0]) == 0
+    before, answered = checkpoints(folder), set(answers(folder))
+    with monkeypatch.context() as patch:
+        patch.setattr(networks, "fit", lambda *_, **__: pytest.fail("trained again"))
+        assert run(folder, *words, apart[1]) == 0
+    assert checkpoints(folder).keys() == before.keys()
+    assert len(set(answers(folder)) - answered) == len(answered)
+    assert run(folder, *words, str(tmp_path / "test1.nc")) == 0  # of the training's places and dates
+    assert len(checkpoints(folder)) == len(before) + 1
+
+
+def test_a_word_on_tests_that_a_search_has_seen(tmp_path: Path) -> None:
+    """Of which splits, by counting; the place split with the search's seed has none, with another it has."""
+    url = tmp_path / "search.json"
+    url.write_text(json.dumps({OURS: {"space": {"width": []}, "best": {"settings": {"width": 8}}, "seed": 0}}))
+    source = PatchSource(_written(tmp_path, 36, 0, "all"))
+    found = {}
+    for split, seed in (("place_split", 0), ("place_split", 1), ("random_split", 0)):
+        setup = Setup(split, source, PatchSource(""), 4, "box_t4", seed)
+        found[split, seed] = looked_at(str(url), setup, setup.prepare())
+    assert found["place_split", 0] == ()
+    for (word,) in (found["place_split", 1], found["random_split", 0]):
+        assert "are among those by which the search of" in word
+    assert run(tmp_path / "run", "--search-result", url, "--experiment", "random_split") == 0
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert "random_split: " in metrics["notes"]["random_split"]
+    assert str(url) in (tmp_path / "run/report.html").read_text()
