@@ -1,21 +1,27 @@
 """Maps for other programs: CF Zarr, CF NetCDF and cloud-optimised GeoTIFF, in any coordinate reference system."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import rioxarray  # noqa: F401 - registers the accessor `rio`
+import rasterio.shutil
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords, xr_reproject
 from pyproj import CRS
 from pyproj.exceptions import CRSError
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rasterio.windows import Window
 
-from sciml.core.errors import ConfigError
+from sciml.core.errors import ConfigError, InputError
 from sciml.core.urls import is_remote, refused
 
 GRID_MAPPING = "spatial_ref"
 SUFFIXES = (".zarr", ".nc", ".tif")
 MAP, SERIES = ("y", "x"), ("time", "y", "x")
+SIDE = 512  # pixels of a block of a GeoTIFF
 
 
 def field(
@@ -61,8 +67,9 @@ def reprojected(
         out = xr_reproject(
             array, target.to_wkt(), resampling=resampling, dst_nodata=np.nan, resolution=resolution or "auto"
         )
-    except (ValueError, KeyError) as error:
-        raise ConfigError(f"--crs {crs}: cannot reproject {array.name!r} ({error}); choose another one") from error
+    except (ValueError, KeyError, AssertionError, RasterioError) as error:
+        said = _line(error) or "none of its pixels can be placed there"
+        raise ConfigError(f"--crs {crs}: cannot reproject {array.name!r} ({said}); choose another one") from error
     times = array["time"].values if "time" in array.dims else None
     known = {key: str(array.attrs.get(key, "")) for key in ("units", "long_name", "standard_name")}
     return field(out.values, out.odc.geobox, str(array.name), times=times, **known)
@@ -88,9 +95,22 @@ def write(array: xr.DataArray, url: str, *, crs: str | None = None, resolution: 
     if suffix != ".zarr" and is_remote(url):
         raise ConfigError(f"{url}: only .zarr is written to an object store; write {suffix} to a disk and copy it")
     out = array if crs is None else reprojected(array, crs, resolution=resolution)
-    with refused(url, "write"):
+    with refused(url, "write"), _told_by_libraries(url):
         {".zarr": _write_zarr, ".nc": _write_netcdf, ".tif": _write_geotiff}[suffix](out, url)
     return url
+
+
+@contextlib.contextmanager
+def _told_by_libraries(url: str) -> Iterator[None]:
+    """GDAL's and netCDF's own errors, as netCDF's where the disk is full, as one line."""
+    try:
+        yield
+    except (RasterioError, RuntimeError) as error:
+        raise InputError(f"{url}: cannot write: {_line(error)}; check the folder, access and free space") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _write_zarr(array: xr.DataArray, url: str) -> None:
@@ -118,14 +138,33 @@ def _dataset(array: xr.DataArray) -> xr.Dataset:
 
 
 def _write_geotiff(array: xr.DataArray, url: str) -> None:
-    series = array.astype(np.float32).rio.write_crs(array.odc.geobox.crs.to_wkt()).rio.write_nodata(np.nan)
-    # without its own coordinate the accessor would look for the transform in time as well
-    series = series.rio.write_transform(array.odc.geobox.transform)
-    tags = {"units": str(array.attrs.get("units", "")), "long_name": str(array.attrs.get("long_name", ""))}
+    """By blocks into memory, where GDAL makes the cloud-optimised copy, and from there to the disk.
+
+    GDAL's driver only copies. Writing to it straight holds the array several times, and GDAL does not always tell that
+    the disk was full at the end.
+    """
+    box = array.odc.geobox
+    bands = array.values.reshape(-1, *box.shape)
+    tags = {name: str(array.attrs.get(name, "")) for name in ("units", "long_name")}
+    named = [tags["long_name"]]
     if "time" in array.dims:
-        dates = [str(time)[:10] for time in array["time"].values]
-        series = series.drop_vars("time").assign_attrs(long_name=tuple(dates))
-    series.rio.to_raster(url, driver="COG", compress="DEFLATE", predictor=3, tags=tags)
+        named = [str(time)[:10] for time in array["time"].values]
+    with MemoryFile(ext=".tif") as memory:
+        with memory.open(
+            driver="GTiff", dtype="float32", nodata=np.nan, count=len(bands), height=bands.shape[1],
+            width=bands.shape[2], crs=box.crs.to_wkt(), transform=box.transform, tiled=True, blockxsize=SIDE,
+            blockysize=SIDE, bigtiff="IF_SAFER",
+        ) as plain:  # fmt: skip
+            plain.update_tags(**tags)
+            for number, name in enumerate(named, 1):
+                plain.set_band_description(number, name)
+            for start in range(0, bands.shape[1], SIDE):
+                part = bands[:, start : start + SIDE].astype(np.float32, copy=False)
+                plain.write(part, window=Window(0, start, part.shape[2], part.shape[1]))
+        with MemoryFile(ext=".tif") as made:
+            rasterio.shutil.copy(memory.name, made.name, driver="COG", compress="DEFLATE", predictor=3)
+            with open(url, "wb") as file:
+                file.write(made.getbuffer())
 
 
 def _cf_parameters(box: GeoBox) -> dict[str, object]:

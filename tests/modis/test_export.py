@@ -1,12 +1,15 @@
 """Exported maps come back, through xarray and through GDAL, at the places where they were."""
 
+import resource
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
 import xarray as xr
 from pyproj import Transformer
 
-from sciml.core.errors import ConfigError
+from sciml.core.errors import ConfigError, InputError
 from sciml.data import sinusoidal
 from sciml.data.sinusoidal import Tile, tile_geobox
 from sciml.modis import export
@@ -119,3 +122,43 @@ def test_what_cannot_be_written_is_refused(tmp_path, name, options, says):
     with pytest.raises(ConfigError, match=says) as refusal:
         export.write(lst(), name if "://" in name else str(tmp_path / name), **options)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".nc", ".tif"])
+def test_a_folder_that_is_a_file_is_a_line(tmp_path, ending):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(InputError, match=rf"taken/map{ending}: cannot write: ") as refusal:
+        export.write(lst(), str(tmp_path / "taken" / f"map{ending}"))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("lacking", [1, 50_000])
+@pytest.mark.parametrize("ending", [".zarr", ".nc", ".tif"])
+def test_a_disk_that_is_full_is_a_line(tmp_path, ending, lacking):
+    """A limit on the size of files stands in for it: writing fails at the last byte, or long before."""
+    noise = np.random.default_rng(0).random(BOX.shape, np.float32)
+    whole = Path(export.write(export.field(noise, BOX, "lst", units="K"), str(tmp_path / f"whole{ending}")))
+    size = max(part.stat().st_size for part in (whole, *whole.rglob("*")) if part.is_file())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - lacking, limits[1]))
+    try:
+        with pytest.raises(InputError, match=rf"map{ending}: cannot write: .*free space") as refusal:
+            export.write(export.field(noise, BOX, "lst", units="K"), str(tmp_path / f"map{ending}"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_projection_that_shows_nothing_of_the_map_is_a_line():
+    with pytest.raises(ConfigError, match=r"--crs \+proj=gnom .*: cannot reproject 'lst' \(.+\); choose another one"):
+        export.reprojected(lst(), "+proj=gnom +lat_0=-45 +lon_0=-170")
+
+
+def test_a_geotiff_of_many_blocks_keeps_every_pixel_name_and_unit(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "SIDE", 16)
+    made = lst(True)
+    with rasterio.open(export.write(made, str(tmp_path / "map.tif"))) as opened:
+        np.testing.assert_array_equal(opened.read(), made.values)
+        assert opened.tags()["units"] == "K" and opened.tags()["long_name"] == "land surface temperature"
+    with rasterio.open(export.write(lst(), str(tmp_path / "one.tif"))) as opened:
+        assert opened.descriptions == ("land surface temperature",)
