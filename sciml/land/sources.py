@@ -171,7 +171,8 @@ def _demand(
     if demand == "potential_evaporation":
         raise InputError(f"{file}: no potential evaporation; give it, or ask for another demand (hamon needs none)")
     lacks = f"'{source}' without surface pressure (ps)" if source else "no humidity"
+    neither = "" if "evspsblpot" in ds else " and no potential evaporation"
     raise InputError(
-        f"{file}: {lacks} and no potential evaporation; expected specific humidity (huss), dew point (tdps) or relative"
-        " humidity (hurs), with ps; give one, or ask for demand hamon, which needs temperature alone"
+        f"{file}: {lacks}{neither}; expected specific humidity (huss), dew point (tdps) or relative humidity (hurs), with"
+        " ps; give one, or ask for another demand (hamon needs temperature alone)"
     )

@@ -138,7 +138,8 @@ def checked(
     out = np.asarray(catalogue.convert(known.name, given, units=units, file=f"{file}: {label}", seconds=catalogue.DAY))
     low = FLOORS.get(name, known.valid_min)
     wrong = (out < low) | (out > known.valid_max) | np.isinf(out)
-    many = known.units != "K" and wrong.mean() > _MANY
+    negative = name in FLOORS and wrong.any() and out[wrong].max() < 0
+    many = known.units != "K" and wrong.mean() > _MANY and not negative
     if judge_size and np.isfinite(out).any() and (many or not wrong.any()):
         catalogue.check_range(known.name, out, file=file, units=units, what=label)  # it guesses the wrong unit
     if wrong.any():

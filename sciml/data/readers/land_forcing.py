@@ -63,13 +63,14 @@ def open_land_forcing(url: str, *, units: Mapping[str, str] | None = None) -> xr
     groups: dict[tuple[str, ...], list[str]] = {}
     for file in _files(url):
         groups.setdefault(_variables(file), []).append(file)
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, str]] = {}
     for names, group in groups.items():
         for name in names:
             known = ALIASES[name.lower()]
             if known in seen:
-                raise InputError(f"{group[0]}: '{name}' is '{known}', which {seen[known]} has too; give one of them")
-            seen[known] = group[0]
+                other, called = seen[known]
+                raise InputError(f"{group[0]}: '{name}' is there as '{called}' in {other} too; give one of them")
+            seen[known] = (group[0], name)
     if unknown := set(said) - {name for names in groups for name in names} - set(seen):
         raise ConfigError(f"units of {', '.join(sorted(unknown))}: no such variable; found {', '.join(sorted(seen))}")
     parts = [_open_group(group, names, said) for names, group in groups.items()]
