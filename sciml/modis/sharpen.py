@@ -159,9 +159,11 @@ def sharpen(
     keep = np.zeros(padded.shape, bool)
     if models.law is not None:
         keep[:, :height, :width] = trusted(lst, factor, guidance, unclear)
-    fine, sigma = np.empty((2, count, factor * height, factor * width))
+    fine, sigma = np.full((2, count, factor * height, factor * width), np.nan)
     for rows, seen_rows in _blocks(padded.shape[1]):
         for columns, seen_columns in _blocks(padded.shape[2]):
+            if not np.isfinite(lst[:, slice(*rows), slice(*columns)]).any():
+                continue
             part = (slice(None), slice(*seen_rows), slice(*seen_columns))
             around = _cut(guidance, factor, padded.shape, part)
             answer = _by_law(padded[part], factor, around, models.law, keep[part], sharp)
@@ -186,7 +188,9 @@ def trusted(lst: np.ndarray, factor: int, guidance: Guidance | None, cloud: np.n
     edges may be in the image. Snow hides the ground while the composite of NDVI still shows it or the snow of another
     week: colder than SNOW_K with an NDVI below SNOW_NDVI (MOD10 takes snow to be below 283 K, Hall, Riggs & Salomonson
     2002, Remote Sens. Environ. 83, 181-194; near 273 K no bare field is lost that the sun has warmed). cloud: (image,
-    y, x) bool, the missing pixels of `lst` unless given, as where a swath ends without a cloud.
+    y, x) bool, the missing pixels of `lst` unless given, as where a swath ends without a cloud. Nobody gives it for
+    granules, so CLOUD_REACH pixels along every coast are not sharpened: temperature is never produced over the sea, and
+    clouds above it cannot be told from it.
     """
     missing = ~np.isfinite(lst)
     if guidance is None:

@@ -116,8 +116,29 @@ def test_blocks_meet_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CORE", 64)
     parts = sharpen(lst, FACTOR, _guidance(ndvi), _models())
     for a, b in zip(whole, parts, strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-6)
+        np.testing.assert_allclose(b, a, rtol=1e-9)
     np.testing.assert_array_equal(np.isnan(whole[0]), np.kron(np.isnan(lst[0]), np.ones((4, 4), bool))[None])
+
+
+def test_blocks_without_a_pixel_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three blocks that see each other, the middle one missing: the same as if it were worked out."""
+    ndvi = np.concatenate([_rough(4 * 64, s)[:, :, : 4 * 40] for s in (3, 4, 5)], axis=1)
+    lst = box_t4(300 - 15 * ndvi, FACTOR)
+    lst[:, 64:128] = np.nan
+    monkeypatch.setattr(module, "CORE", 64)
+    worked, real = [], module._by_law
+
+    def by_law(*args: Any) -> Any:
+        worked.append(args[0].shape)
+        return real(*args)
+
+    monkeypatch.setattr(module, "_by_law", by_law)
+    skipped = sharpen(lst, FACTOR, _guidance(ndvi), _models())
+    assert len(worked) == 2
+    monkeypatch.setattr(module, "CORE", 1000)
+    for a, b in zip(skipped, sharpen(lst, FACTOR, _guidance(ndvi), _models()), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+        assert np.isnan(a[:, 256:512]).all() and np.isfinite(a[:, :256]).all()
 
 
 def test_sizes_that_blocks_do_not_divide_are_taken() -> None:
