@@ -163,8 +163,7 @@ def _write_geotiff(array: xr.DataArray, url: str) -> None:
                 plain.write(part, window=Window(0, start, part.shape[2], part.shape[1]))
         with MemoryFile(ext=".tif") as made:
             rasterio.shutil.copy(memory.name, made.name, driver="COG", compress="DEFLATE", predictor=3)
-            with open(url, "wb") as file:
-                file.write(made.getbuffer())
+            Path(url).write_bytes(made.getbuffer())
 
 
 def _cf_parameters(box: GeoBox) -> dict[str, object]:
