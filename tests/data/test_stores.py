@@ -146,6 +146,62 @@ def test_a_flipped_bit_raises(tmp_path: Path) -> None:
         read_region(str(url), schema, address(0, 2))
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, 2), (0, 5), (4, 5)])  # one object, all, and one that is filled up
+def test_objects_are_those_that_zarr_writes_itself(tmp_path: Path, start: int, stop: int) -> None:
+    rng = np.random.default_rng(start + stop)
+    schema = template(
+        variables={
+            "counts": Variable(("month", "mascon"), dtype="uint16", fill=7, zstd_level=1),
+            "gap": Variable(("mascon", "month"), may_be_missing=True),
+            "flag": Variable(("mascon",), dtype="int8"),
+            "whole": Variable(("mascon", "month"), dtype="float64"),
+        }
+    )
+    values = {
+        "counts": rng.integers(0, 2**16, (stop - start, 3)).astype(">u2").T,  # neither contiguous nor little-endian
+        "gap": np.full((stop - start, 3), np.nan),
+        "flag": np.zeros(stop - start, int),
+        "whole": np.repeat(rng.normal(size=(stop - start, 1)), 3, axis=1),
+    }
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for url in (ours, theirs):
+        create_store(str(url), schema)
+    write_region(str(ours), schema, address(start, stop), values)
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        group = zarr.open_group(str(theirs))
+        for name, variable in schema.variables.items():
+            region = tuple(slice(start, stop) if dim == "mascon" else slice(None) for dim in variable.dims)
+            group[name][region] = values[name]
+    assert set(list_sizes(str(ours))) == set(list_sizes(str(theirs)))
+    for key in schema.keys(address(start, stop)):
+        assert (ours / key).read_bytes() == (theirs / key).read_bytes(), key
+
+
+def test_what_would_spoil_a_store_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    url, schema = str(tmp_path / "store"), template()
+    create_store(url, schema)
+    before = list_sizes(url)
+    with pytest.raises(RunError, match=r"found a store of template .*, expected .*; make it first"):
+        write_region(url, template(shard=1), address(0, 1), arrays(0, 1))
+    with pytest.raises(RunError, match=r"does not cover whole shards of 2"):
+        write_region(url, schema, address(1, 3), arrays(1, 3))
+    with pytest.raises(RunError, match=r"storage has shape \(1, 3\), expected \(2, 3\)"):
+        write_region(url, schema, address(0, 2), arrays(0, 1))
+    assert list_sizes(url) == before
+    with pytest.raises(InputError, match=r"nothing: cannot write: no such file, folder or bucket"):
+        write_region(str(tmp_path / "nothing"), schema, address(0, 2), arrays(0, 2))
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_place_that_takes_no_object_is_one_line_and_leaves_no_litter(tmp_path: Path) -> None:
+    url, schema = tmp_path / "store", template()
+    create_store(str(url), schema)
+    (url / "storage/c/0/0").mkdir(parents=True)  # a rename onto a folder fails
+    with pytest.raises(InputError, match=r"store: cannot write: .*check access, free space and endpoint"):
+        write_region(str(url), schema, address(0, 2), arrays(0, 2))
+    assert not list(url.rglob("*.partial"))
+
+
 def test_on_s3_as_on_a_disk(s3: str) -> None:
     schema = template()
     create_store(s3, schema)
