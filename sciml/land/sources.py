@@ -173,6 +173,6 @@ def _demand(
     lacks = f"'{source}' without surface pressure (ps)" if source else "no humidity"
     neither = "" if "evspsblpot" in ds else " and no potential evaporation"
     raise InputError(
-        f"{file}: {lacks}{neither}; expected specific humidity (huss), dew point (tdps) or relative humidity (hurs), with"
-        " ps; give one, or ask for another demand (hamon needs temperature alone)"
+        f"{file}: {lacks}{neither}; expected specific humidity (huss), dew point (tdps) or relative humidity (hurs),"
+        " with ps; give one, or ask for another demand (hamon needs temperature alone)"
     )

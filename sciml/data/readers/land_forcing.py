@@ -45,7 +45,8 @@ _BANDS = {
     "hurs": {"1": (0.05, 1.0), "%": (5.0, 100.0)},
     "ps": {"Pa": (4e4, 1.1e5), "hPa": (400.0, 1100.0), "kPa": (40.0, 110.0)},
 }
-_SAMPLE = 24
+_SAMPLE = 24  # days that the check of a large domain looks at
+_LONG = 200  # days in a chunk from which on reading all places of a few days would read everything
 _JUDGED = 200  # a mean size is believed from this many cells on; smaller domains are read whole
 _DAY = np.timedelta64(86400, "s")
 
@@ -78,8 +79,8 @@ def open_land_forcing(url: str, *, units: Mapping[str, str] | None = None) -> xr
 
 
 def land_cells(ds: xr.Dataset, mask: xr.DataArray | None = None) -> xr.Dataset:
-    """The cells to compute, row by row from the south: (cell,) `row`, `column` (of the map, or 0 and the index), `lat`,
-    `lon` [degrees], `area_km2` (NaN where a packed source does not say).
+    """The cells to compute, row by row from the south, or all of a packed source: (cell,) `row`, `column` (of the map,
+    or 0 and the index), `lat`, `lon` [degrees], `area_km2` (NaN where a packed source does not say).
 
     ds: from `open_land_forcing`. mask: bool (lat, lon) on its grid; without one, land is where all forcing is there on
     the first, the middle and the last day. Raises InputError for a mask of another grid and where no cell is left.
@@ -87,10 +88,11 @@ def land_cells(ds: xr.Dataset, mask: xr.DataArray | None = None) -> xr.Dataset:
     file = ds.attrs["source"]
     packed = "cell" in ds.dims
     places = ("cell",) if packed else ("lat", "lon")
-    if mask is None:
+    if mask is None and packed:
+        inside = np.ones(ds.sizes["cell"], bool)
+    elif mask is None:
         steps = [0, ds.sizes["time"] // 2, ds.sizes["time"] - 1]
-        with reading(file):
-            there = [np.isfinite(ds[n].isel(time=steps).values).all(axis=0) for n in FORCING if n in ds]
+        there = [np.isfinite(_read(ds[n].isel(time=steps), file)).all(axis=0) for n in FORCING if n in ds]
         inside = np.all(there, axis=0)
     else:
         inside = _on_grid(mask, ds, places, file)
@@ -124,13 +126,12 @@ def load_cells(ds: xr.Dataset, cells: xr.Dataset, days: slice = slice(None)) -> 
     out: dict[str, tuple[tuple[str, str], np.ndarray]] = {}
     for name in map(str, ds.data_vars):
         data = ds[name].isel(time=days)
-        with reading(file):
-            if "cell" in ds.dims:
-                values = data.isel(cell=slice(int(column.min()), int(column.max()) + 1)).values
-                values = values[:, column - column.min()]
-            else:
-                slab = data.isel(lat=slice(int(row.min()), int(row.max()) + 1)).values
-                values = slab[:, row - row.min(), column]
+        if "cell" in ds.dims:
+            run = _read(data.isel(cell=slice(int(column.min()), int(column.max()) + 1)), file)
+            values = run[:, column - column.min()]
+        else:
+            slab = _read(data.isel(lat=slice(int(row.min()), int(row.max()) + 1)), file)
+            values = slab[:, row - row.min(), column]
         units = catalogue.entry(name).units
         values = checked(name, values, dates, file=file, units=units, places=places, judge_size=False)
         if name in FORCING and not np.isfinite(values).all():
@@ -146,6 +147,15 @@ def load_cells(ds: xr.Dataset, cells: xr.Dataset, days: slice = slice(None)) -> 
     return loaded
 
 
+def _read(data: xr.DataArray, file: str) -> np.ndarray:
+    with reading(file):
+        try:
+            return data.values
+        except ValueError as error:  # a Zarr chunk whose checksum or length is wrong
+            said = " ".join(str(error).split())[:160]
+            raise InputError(f"{file}: '{data.name}' cannot be decoded ({said}); damaged? make it again") from error
+
+
 def _files(url: str) -> list[str]:
     return [
         file
@@ -159,7 +169,7 @@ def _open_plain(file: str) -> xr.Dataset:
     if not is_zarr(file):
         return open_netcdf(file)
     with reading(file):
-        return xr.open_zarr(file, chunks=None, decode_times=False)
+        return xr.open_zarr(file, chunks=None, decode_times=False, consolidated=False)
 
 
 def _variables(file: str) -> tuple[str, ...]:
@@ -241,10 +251,9 @@ def _judged(
     """The unit of a variable, once a sample of it has been found to be weather in that unit."""
     known = ALIASES[name.lower()]
     data = ds[name].transpose("time", ...)
-    small = int(np.prod(data.shape[1:])) < _JUDGED
-    steps = np.unique(np.linspace(0, len(data) - 1, len(data) if small else _SAMPLE).astype(int))
-    with reading(file):
-        values = np.asarray(data.isel(time=steps).values, np.float64).reshape(len(steps), -1)
+    which = _sample(data)
+    values = np.asarray(_read(data.isel(which), file), np.float64)
+    values = values.reshape(len(values), -1)
     told = said.get(name, said.get(known))
     units = told if told is not None else units_of(ds, name)
     if units is None or units.strip().lower() in _SILENT:
@@ -254,10 +263,22 @@ def _judged(
         units = before
     if name.lower() == "snow" and catalogue.canonical_units(units or "") in {"kg m-2", "mm", "cm", "m"}:
         raise InputError(f"{file}: 'snow' in '{units}': snowfall or snow on the ground? call it prsn (or snw)")
-    dates = ds["time"].values[steps].astype("datetime64[D]")
-    enough = told is None and (small or np.isfinite(values[0]).sum() >= _JUDGED)
+    dates = ds["time"].values[which["time"]].astype("datetime64[D]")
+    enough = told is None and (len(values) > _SAMPLE or np.isfinite(values[0]).sum() >= _JUDGED)
     checked(known, values, dates, file=file, units=units, what=name, judge_size=bool(enough))
     return units
+
+
+def _sample(data: xr.DataArray) -> dict[str, np.ndarray]:
+    """What of (time, ...) the check looks at: all of a small domain, a few places of a store that keeps long series in
+    its chunks, else all places on a few days."""
+    everything = {str(dim): np.arange(size) for dim, size in data.sizes.items()}
+    if int(np.prod(data.shape[1:])) < _JUDGED:
+        return everything
+    series = data.chunks is not None and max(data.chunks[0]) >= _LONG
+    spread = {dim: np.unique(np.linspace(0, len(index) - 1, 3 if series else _SAMPLE).astype(int))
+              for dim, index in everything.items()}  # fmt: skip
+    return {dim: spread[dim] if (dim == "time") != series else index for dim, index in everything.items()}
 
 
 def _unit_by_mean(known: str, name: str, values: np.ndarray, units: str | None, file: str) -> str:

@@ -111,6 +111,10 @@ def test_packed_cells_in_zarr_are_the_same_as_maps(tmp_path: Path) -> None:
     for name in whole.data_vars:
         np.testing.assert_allclose(loaded[name], whole[name], rtol=1e-12)
     np.testing.assert_array_equal(loaded["area_km2"], whole["area_km2"])
+    chunk = next(file for file in sorted((tmp_path / "packed.zarr" / "tas" / "c").rglob("*")) if file.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:50])
+    with pytest.raises(InputError, match=r"packed.zarr: 'tas' cannot be decoded|packed.zarr: cannot be read"):
+        load_cells(again, land_cells(again))
 
 
 def test_steps_of_hours_become_days(tmp_path: Path) -> None:
