@@ -162,7 +162,7 @@ def checked(network: Network, runoff: np.ndarray) -> tuple[np.ndarray, bool]:
         time, _, cell = np.argwhere(~(whole >= 0))[0]
         raise InputError(
             f"runoff: at {place(network.lat[cell], network.lon[cell])}, time {time}, found "
-            f"{whole[time, :, cell].min():g}, expected 0 or more kg m-2 day-1; fill gaps, and take losses off before routing"
+            f"{whole[time, :, cell].min():g}, expected 0 or more kg m-2 day-1; fill gaps, take losses off first"
         )
     return np.ascontiguousarray(whole, np.float64), runoff.ndim == 2
 

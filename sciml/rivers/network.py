@@ -156,9 +156,8 @@ def find_cells(network: Network, lat: np.ndarray, lon: np.ndarray, *, name: str 
 
     lat, lon: (n,) [degrees], in any order. Raises InputError for places that are no centres of the grid.
     """
-    row, column = (
-        _nearest(axis, np.asarray(p, float)) for axis, p in ((network.axis_lat, lat), (network.axis_lon, lon))
-    )
+    lat, lon = np.asarray(lat, np.float64), (np.asarray(lon, np.float64) + 180.0) % 360.0 - 180.0
+    row, column = _nearest(network.axis_lat, lat), _nearest(network.axis_lon, lon)
     step = abs(network.axis_lat[1] - network.axis_lat[0]) if len(network.axis_lat) > 1 else 1.0
     east = (network.axis_lon[column] - lon + 180.0) % 360.0 - 180.0
     off = np.maximum(np.abs(network.axis_lat[row] - lat), np.abs(east)) > 1e-3 * step
@@ -194,8 +193,6 @@ def describe(network: Network, *, most: int = 5) -> list[str]:
 def _nearest(axis: np.ndarray, values: np.ndarray) -> np.ndarray:
     order = np.argsort(axis)
     ascending = axis[order]
-    if ascending[0] < 0 or values.max(initial=0.0) > 180:  # longitudes of 0 .. 360
-        values = np.where((values > 180) & (ascending[-1] <= 180), values - 360, values)
     right = np.clip(np.searchsorted(ascending, values), 1, max(len(axis) - 1, 1))
     left = right - 1
     right = np.minimum(right, len(axis) - 1)

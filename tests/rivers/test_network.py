@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sciml.core.errors import InputError
@@ -18,6 +18,7 @@ from tests.rivers.made import directions, forest
 NAME = "hydro/river_network/river_networks_0p5deg.nc"
 
 
+@settings(deadline=None)
 @given(st.integers(4, 200), st.integers(0, 10**6))
 def test_water_only_runs_forward_and_basins_are_slices(cells: int, seed: int) -> None:
     network = forest(cells, seed)
@@ -30,6 +31,7 @@ def test_water_only_runs_forward_and_basins_are_slices(cells: int, seed: int) ->
     assert (np.diff(network.basin) >= 0).all()
 
 
+@settings(deadline=None)
 @given(st.integers(4, 60), st.integers(0, 10**6))
 def test_accumulation_solves_the_linear_system(cells: int, seed: int) -> None:
     network = forest(cells, seed)
