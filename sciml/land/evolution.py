@@ -6,17 +6,14 @@ All candidates of all problems are one call of the simulator. A problem whose en
 std(E) <= atol + tol |mean(E)|, is frozen. Each problem has its own random stream: any grouping gives the same bits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from sciml.core.errors import ConfigError
-from sciml.land.least_squares import Space
-
-# (problem,) numbers and (problem, candidate, parameter) in real units, to (problem, candidate) weighted sums of squares
-Cost = Callable[[np.ndarray, np.ndarray], np.ndarray]
+from sciml.land.least_squares import Cost, Space
 
 
 @dataclass(frozen=True)
@@ -45,26 +42,39 @@ class EvolutionOptions:
 @dataclass(frozen=True, eq=False)
 class Evolution:
     """Of each problem. best: (problem, parameter) in real units; wsse: (problem,); population: (problem, candidate,
-    parameter) in real units, best first; generations, converged: (problem,)."""
+    parameter) in real units, best first, and its energy (problem, candidate); generations, evaluations (runs of the
+    model), converged: (problem,)."""
 
     best: np.ndarray
     wsse: np.ndarray
     population: np.ndarray
+    energy: np.ndarray
     generations: np.ndarray
+    evaluations: np.ndarray
     converged: np.ndarray
 
 
 def evolve(
-    cost: Cost, space: Space, problems: np.ndarray, seeds: Sequence[int], options: EvolutionOptions | None = None
+    cost: Cost,
+    space: Space,
+    problems: np.ndarray,
+    seeds: Sequence[int],
+    options: EvolutionOptions | None = None,
+    known: np.ndarray | None = None,
 ) -> Evolution:
-    """Minimise each problem over its bounds. problems: (n,) numbers handed to `cost`; seeds: one for each."""
+    """Minimise each problem over its bounds.
+
+    problems: (n,) numbers handed to `cost`; seeds: one for each. known: (n, some, parameter) members to begin with
+    beside those of the hypercube, as shares of the way from low to high bound.
+    """
     options = options or EvolutionOptions()
     size, parameters = len(problems), len(space.names)
     members = max(5, options.population * parameters)
-    width = space.high - space.low
     streams = [np.random.default_rng(seed) for seed in seeds]
     share = np.stack([_hypercube(stream, members, parameters) for stream in streams])
-    energy = _energy(cost, problems, space.low + width * share)
+    if known is not None:
+        share[:, : known.shape[1]] = known[:, :members]
+    energy = _energy(cost, problems, space.scaled(share))
     generations = np.zeros(size, int)
     converged = _agree(energy, options)
     for _ in range(options.generations):
@@ -72,15 +82,17 @@ def evolve(
         if not len(active):
             break
         trial = np.stack([_trials(streams[i], share[i], int(np.argmin(energy[i])), options) for i in active])
-        found = _energy(cost, problems[active], space.low + width * trial)
+        found = _energy(cost, problems[active], space.scaled(trial))
         better = found <= energy[active]
         share[active] = np.where(better[:, :, None], trial, share[active])
         energy[active] = np.where(better, found, energy[active])
         generations[active] += 1
         converged[active] = _agree(energy[active], options)
     order = np.argsort(energy, axis=1, kind="stable")
-    population = space.low + width * np.take_along_axis(share, order[:, :, None], axis=1)
-    return Evolution(population[:, 0], energy.min(axis=1), population, generations, converged)
+    energy = np.take_along_axis(energy, order, axis=1)
+    population = space.scaled(np.take_along_axis(share, order[:, :, None], axis=1))
+    evaluations = members * (generations + 1)
+    return Evolution(population[:, 0], energy[:, 0], population, energy, generations, evaluations, converged)
 
 
 def _energy(cost: Cost, problems: np.ndarray, candidates: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Each problem (a cell, a cell and month, one start of it) minimises over u, the logit of the parameters in their bounds,
 
-    phi(u) = sum_i r_i(x(u))^2 + kappa sum_k ((u_k - m_k) / s_k)^2,      x = low + (high - low) / (1 + exp(-u))
+    phi(u) = sum_i r_i(x(u))^2 + kappa sum_k ((u_k - m_k) / s_k)^2,      (x - low) / (high - low) = 1 / (1 + exp(-u))
 
 with r = sqrt(weight) (model - target), 0 where there is no target, so that the first sum is the paper's wSSE. The
 Jacobian is by forward differences: a simulator with a candidate axis gives all its columns in one call. The steps
@@ -13,17 +13,21 @@ of four lambdas are tried in one more call, and the best is taken where it is be
 frozen: the simulator does not see it again. Problems never meet in a sum, so that any grouping gives the same bits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sciml.core.errors import ConfigError
+from sciml.land.models import Parameter
 
 # (problem,) numbers of the problems asked for, and (problem, candidate, parameter) in real units, to
 # (problem, candidate, residual), each times the root of its weight, 0 where there is no target
 Residuals = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# the same to (problem, candidate), the sum of their squares
+Cost = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
+EVEN = np.pi / np.sqrt(3.0)  # standard deviation of the logit of a number that is anywhere in 0 to 1
 EDGE = 9.0  # |u| goes no further: 1e-4 of a parameter's range from its bound
 TRIALS = (0.1, 1.0, 10.0, 100.0)  # of lambda, in one call
 
@@ -32,13 +36,15 @@ TRIALS = (0.1, 1.0, 10.0, 100.0)  # of lambda, in one call
 class Space:
     """Bounds and weak prior of the parameters, each (parameter,).
 
-    low, high, centre: real units; spread: standard deviation of the prior in the logit of the bounds [1].
+    low, high, centre: real units; log: those whose logarithm varies evenly; spread: standard deviation of the prior in
+    the logit [1].
     """
 
     names: tuple[str, ...]
     low: np.ndarray
     high: np.ndarray
     centre: np.ndarray
+    log: np.ndarray
     spread: np.ndarray
 
     def __post_init__(self) -> None:
@@ -49,19 +55,39 @@ class Space:
                     f"spread {self.spread[i]:g}; the prior must lie within the bounds and its spread above 0"
                 )
 
+    @classmethod
+    def of(cls, parameters: Sequence[Parameter], spread: float = EVEN) -> "Space":
+        """Of a model's parameters."""
+        low, high, centre = (np.array([getattr(p, part) for p in parameters]) for part in ("low", "high", "prior"))
+        names = tuple(p.name for p in parameters)
+        return cls(names, low, high, centre, np.array([p.log for p in parameters]), np.full(len(names), spread))
+
     @property
     def middle(self) -> np.ndarray:
         """Centre of the prior in the logit of the bounds."""
         return self.free(self.centre)
 
+    def scaled(self, share: np.ndarray) -> np.ndarray:
+        """(..., parameter) share of the way from low to high -> real units."""
+        low, high = np.where(self.log, self.low, 1.0), np.where(self.log, self.high, 2.0)
+        # the powers leave rounding behind that a bound would not forgive
+        by_power = np.clip(low * (high / low) ** share, self.low, self.high)
+        return np.where(self.log, by_power, self.low + (self.high - self.low) * share)
+
+    def share(self, real: np.ndarray) -> np.ndarray:
+        """The way back of `scaled`."""
+        low, high = np.where(self.log, self.low, 1.0), np.where(self.log, self.high, 2.0)
+        by_log = np.log(np.where(self.log, real, 1.0) / low) / np.log(high / low)
+        return np.where(self.log, by_log, (real - self.low) / (self.high - self.low))
+
     def real(self, free: np.ndarray) -> np.ndarray:
         """(..., parameter) logit -> real units."""
-        return self.low + (self.high - self.low) / (1.0 + np.exp(-free))
+        return self.scaled(1.0 / (1.0 + np.exp(-free)))
 
     def free(self, real: np.ndarray) -> np.ndarray:
         """(..., parameter) real units -> logit, at most `EDGE` from 0."""
         edge = 1.0 / (1.0 + np.exp(EDGE))
-        share = np.clip((real - self.low) / (self.high - self.low), edge, 1.0 - edge)
+        share = np.clip(self.share(real), edge, 1.0 - edge)
         return np.log(share / (1.0 - share))
 
 
@@ -80,61 +106,95 @@ class DescentOptions:
 @dataclass(frozen=True, eq=False)
 class Descent:
     """Of each problem. free: (problem, parameter) logit; wsse, objective: (problem,), infinite where the start was not
-    finite; iterations: (problem,) Jacobians taken; converged: (problem,)."""
+    finite; iterations: (problem,) Jacobians taken; evaluations: (problem,) runs of the model; converged: (problem,)."""
 
     free: np.ndarray
     wsse: np.ndarray
     objective: np.ndarray
     iterations: np.ndarray
+    evaluations: np.ndarray
     converged: np.ndarray
 
 
 def descend(
-    residuals: Residuals, space: Space, problems: np.ndarray, start: np.ndarray, options: DescentOptions | None = None
+    residuals: Residuals,
+    cost: Cost,
+    space: Space,
+    problems: np.ndarray,
+    start: np.ndarray,
+    options: DescentOptions | None = None,
+    together: int = 64,
 ) -> Descent:
     """Minimise each problem from its start.
 
-    problems: (n,) numbers handed to `residuals`, a number may come several times (several starts); start:
-    (n, parameter) logit. Deterministic; each problem's result is the same in whatever company.
+    problems: (n,) numbers handed to `residuals` and `cost`, a number may come several times (several starts); start:
+    (n, parameter) logit. together: problems in one call, which bounds memory and changes no result.
     """
     options = options or DescentOptions()
-    u = np.clip(np.array(start, dtype=np.float64), -EDGE, EDGE)
     size = len(problems)
-    r = _finite(residuals(problems, space.real(u)[:, None, :])[:, 0])
-    wsse = np.einsum("ij,ij->i", r, r)
-    objective = wsse + _prior(u, space, options)
-    damping = np.full(size, options.damping)
+    free = np.clip(np.array(start, dtype=np.float64), -EDGE, EDGE)
+    state = _State(free, np.empty(size), np.empty(size), np.full(size, options.damping), np.ones(size, int))
+    for some in _blocks(np.arange(size), together):
+        state.wsse[some] = _energy(cost, problems[some], space.real(state.free[some])[:, None, :])[:, 0]
+    state.objective[:] = state.wsse + _prior(state.free, space, options)
     stalled, iterations = np.zeros(size, int), np.zeros(size, int)
-    active = np.flatnonzero(np.isfinite(objective))
+    active = np.flatnonzero(np.isfinite(state.objective))
     for _ in range(options.iterations):
         if not len(active):
             break
         iterations[active] += 1
-        normal, gradient = _normal(residuals, space, problems[active], u[active], r[active], options)
-        waiting = np.arange(len(active))  # those whose step was refused try again with more damping
-        before = objective[active].copy()
-        for _ in range(3):
-            at = active[waiting]
-            trial = _steps(normal[waiting], gradient[waiting], u[at], damping[at], options)
-            there = _finite(residuals(problems[at], space.real(trial)))
-            fits = np.einsum("ijk,ijk->ij", there, there)
-            found = fits + _prior(trial, space, options)
-            pick = np.argmin(found, axis=1)
-            row = np.arange(len(at))
-            better = found[row, pick] < objective[at]
-            to, take = at[better], pick[better]
-            u[to], r[to] = trial[better, take], there[better, take]
-            wsse[to], objective[to] = fits[better, take], found[better, take]
-            damping[to] = np.maximum(damping[to] * np.array(TRIALS)[take], 1e-8)
-            damping[at[~better]] *= TRIALS[-1] * 10.0
-            waiting = waiting[~better]
-            if not len(waiting):
-                break
-        small = before - objective[active] <= options.tolerance * before
-        stalled[active] = np.where(small, stalled[active] + 1, 0)
-        stalled[active[waiting]] = 2  # no step of any length is better
+        before = state.objective[active]
+        for some in _blocks(active, together):
+            _iterate(residuals, cost, space, problems, state, some, options)
+        gained = before - state.objective[active]
+        stalled[active] = np.where(gained <= options.tolerance * before, stalled[active] + 1, 0)
+        stalled[active[gained == 0.0]] = 2  # no step of any length is better
         active = active[stalled[active] < 2]
-    return Descent(u, wsse, objective, iterations, np.isfinite(objective) & (stalled >= 2))
+    return Descent(state.free, state.wsse, state.objective, iterations, state.evaluations, stalled >= 2)
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    free: np.ndarray
+    wsse: np.ndarray
+    objective: np.ndarray
+    damping: np.ndarray
+    evaluations: np.ndarray
+
+
+def _iterate(
+    residuals: Residuals,
+    cost: Cost,
+    space: Space,
+    problems: np.ndarray,
+    state: _State,
+    some: np.ndarray,
+    options: DescentOptions,
+) -> None:
+    """One Jacobian of some problems, and the best step it leads to, into `state`."""
+    normal, gradient, _ = _normal(residuals, space, problems[some], state.free[some], options)
+    state.evaluations[some] += len(space.names) + 1
+    pull = options.prior / space.spread**2
+    normal = normal + np.diag(pull)
+    gradient = gradient + pull * (state.free[some] - space.middle)
+    waiting = np.arange(len(some))
+    for _ in range(3):
+        at = some[waiting]
+        trial = _steps(normal[waiting], gradient[waiting], state.free[at], state.damping[at], options)
+        fits = _energy(cost, problems[at], space.real(trial))
+        found = fits + _prior(trial, space, options)
+        state.evaluations[at] += len(TRIALS)
+        pick = np.argmin(found, axis=1)
+        better = found[np.arange(len(at)), pick] < state.objective[at]
+        to, take = at[better], pick[better]
+        state.free[to] = trial[better, take]
+        state.wsse[to], state.objective[to] = fits[better, take], found[better, take]
+        state.damping[to] = np.maximum(state.damping[to] * np.array(TRIALS)[take], 1e-8)
+        # those whose steps are refused try again, shorter
+        state.damping[at[~better]] *= TRIALS[-1] * 10.0
+        waiting = waiting[~better]
+        if not len(waiting):
+            break
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,12 +226,10 @@ def uncertainty(
     """What the data say about each parameter at `free`, (problem, parameter).
 
     count: (problem,) residuals that have a target. inflation: of (problem, residual) residuals to (problem,) days per
-    independent one (`sciml.land.fit.days_per_independent`); none: residuals are independent. smallest_variance: of a
+    independent one (`objective.days_per_independent`); none: residuals are independent. smallest_variance: of a
     residual, for a model that fits perfectly knows its parameters no better than the arithmetic allows.
     """
-    options = options or DescentOptions()
-    r = _finite(residuals(problems, space.real(free)[:, None, :])[:, 0])
-    normal, _ = _normal(residuals, space, problems, free, r, options, prior=False)
+    normal, _, r = _normal(residuals, space, problems, free, options or DescentOptions())
     parameters = free.shape[1]
     variance = np.einsum("ij,ij->i", r, r) / np.maximum(count - parameters, 1)
     variance = np.where(np.isfinite(variance), np.maximum(variance, smallest_variance), np.inf)
@@ -192,13 +250,15 @@ def draw(space: Space, free: np.ndarray, covariance: np.ndarray, count: int, see
     return space.real(np.clip(moved, -EDGE, EDGE))
 
 
-def _finite(residuals: np.ndarray) -> np.ndarray:
-    """A run that left the numbers counts as infinitely bad, without NaN."""
-    broken = ~np.isfinite(residuals).all(axis=-1)
-    if broken.any():
-        residuals = residuals.copy()
-        residuals[broken] = np.inf
-    return residuals
+def _blocks(which: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for first in range(0, len(which), size):
+        yield which[first : first + size]
+
+
+def _energy(cost: Cost, problems: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """A run that left the numbers is infinitely bad."""
+    energy = cost(problems, candidates)
+    return np.where(np.isfinite(energy), energy, np.inf)
 
 
 def _prior(free: np.ndarray, space: Space, options: DescentOptions) -> np.ndarray:
@@ -206,26 +266,18 @@ def _prior(free: np.ndarray, space: Space, options: DescentOptions) -> np.ndarra
 
 
 def _normal(
-    residuals: Residuals,
-    space: Space,
-    problems: np.ndarray,
-    free: np.ndarray,
-    at: np.ndarray,
-    options: DescentOptions,
-    prior: bool = True,
-) -> tuple[np.ndarray, np.ndarray]:
-    """J^T J (problem, parameter, parameter) and J^T r (problem, parameter), with the prior's share."""
+    residuals: Residuals, space: Space, problems: np.ndarray, free: np.ndarray, options: DescentOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """J^T J (problem, parameter, parameter), J^T r (problem, parameter) and r (problem, residual)."""
     parameters = free.shape[1]
-    moved = free[:, None, :] + options.difference * np.eye(parameters)
-    jacobian = residuals(problems, space.real(moved)) - at[:, None, :]
+    moved = free[:, None, :] + options.difference * np.eye(parameters + 1, parameters)
+    found = residuals(problems, space.real(moved))  # the last is r itself
+    jacobian, r = found[:, :-1], found[:, -1]
+    jacobian -= r[:, None, :]
     jacobian /= options.difference
     jacobian[~np.isfinite(jacobian).all(axis=-1)] = 0.0
     normal = np.matmul(jacobian, np.swapaxes(jacobian, 1, 2))
-    gradient = np.matmul(jacobian, at[:, :, None])[:, :, 0]
-    if prior:
-        normal = normal + np.diag(options.prior / space.spread**2)
-        gradient = gradient + options.prior * (free - space.middle) / space.spread**2
-    return normal, gradient
+    return normal, np.matmul(jacobian, r[:, :, None])[:, :, 0], r
 
 
 def _steps(

@@ -77,9 +77,7 @@ class ModisConfig(Config):
 
     factor: int = Field(4, description="coarse over fine pixel", ge=2, le=8)
     degradation: Literal["box_t4", "mtf"] = Field("box_t4", description="how a coarse pixel comes from fine ones")
-    epochs: int = Field(
-        0, ge=0, description="passes of every network, however many its images [the preset's]"
-    )
+    epochs: int = Field(0, ge=0, description="passes of every network, however many its images [the preset's]")
     members: int = Field(0, ge=0, description="networks of ours whose mean is taken [the preset's]")
     learning_curve: bool = Field(
         False, description="train the networks of the first experiment on parts of its images too"

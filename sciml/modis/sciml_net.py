@@ -18,6 +18,7 @@ LEAST_CONTRAST_K = 0.5
 SMALLEST_ERROR_K = 0.05  # below it an image counts no more
 SPREAD_WEIGHT = 0.3
 LIMIT = 4.0  # of log(spread / contrast)
+SMALLEST_SIZE = 0.1  # of a pixel's channels: smaller ones stay as they are
 GUIDES = 3  # NDVI, red, near-infrared
 OFFSET, SCALE = (0.5, 0.1, 0.25, 0.0), (0.25, 0.05, 0.1, 0.5)  # of the guides and of a place's mean detail [K]
 
@@ -98,7 +99,11 @@ def fourth_root(x: Tensor) -> Tensor:
 
 
 class _Residual(nn.Module):
-    """Two convolutions whose sum with the input is at first the input."""
+    """Two convolutions of the input at unit size, whose sum with the input is at first the input.
+
+    Without the norm a block's gain is not bounded: networks that fitted their training images well gave hundreds of
+    kelvin on other dates.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -108,7 +113,12 @@ class _Residual(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.gelu(self.first(x)))
+        return x + self.second(F.gelu(self.first(unit_size(x))))
+
+
+def unit_size(x: Tensor) -> Tensor:
+    """Each pixel's channels (image, channel, y, x) over their root mean square (Zhang & Sennrich 2019, RMSNorm)."""
+    return x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + SMALLEST_SIZE**2).to(x.dtype)
 
 
 def _moments(coarse: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,8 +5,10 @@ in layers (Yamazaki et al. 2011, doi:10.1029/2010WR009726): at the height H_k ab
 cell's area is under water, and between two layers that share is linear in height, so storage is quadratic.
 
 Where no map gives them, these are assumptions, to be read as such: a flood map's extent follows from them.
-- width and depth: W = max(0.40 R^0.75, 10 m), B = max(0.14 R^0.40, 2 m) of Yamazaki et al. 2011, whose R is the yearly
-  maximum of the 30-day mean flow [m3 s-1]; whoever has the mean alone gets a smaller channel that floods more often.
+- width: W = max(7.2 Q^0.5, 10 m) of the mean flow Q [m3 s-1] (Moody & Troutman 2002, doi:10.1002/esp.403).
+- depth: the channel carries `bankfull` = 2 times its mean flow before it floods, B = (n 2 Q / (W S^(1/2)))^(3/5), at
+  least 1 m; with W and S as here that is a power law too. `yamazaki` has the widths and depths of CaMa-Flood's first
+  version: at the slopes below they carry a tenth to a third of the mean flow of middling rivers.
 - slope of the bank: S = 0.055 (A / km2)^-0.5, 1e-5 <= S <= 5e-3, of the upstream area A. The form is Flint's law (Flint
   1974, doi:10.1029/WR010i005p00969); the factor was set so that a headwater cell of 3,000 km2 has 1e-3 and the mouth of
   the Amazon 2e-5. The bank of a river's last cell lies at 0 m.
@@ -26,6 +28,7 @@ from sciml.rivers.network import Network
 MANNING = 0.03  # s m-1/3
 LAYERS = 10
 RELIEF = 50.0  # m
+BANKFULL = 2.0  # times the mean flow
 _KM2 = 1e6
 
 
@@ -58,6 +61,7 @@ def channel(
     width: np.ndarray | None = None,
     depth: np.ndarray | None = None,
     slope: float | np.ndarray | None = None,
+    bankfull: float = BANKFULL,
     manning: float | np.ndarray = MANNING,
     floodplain: np.ndarray | None = None,
     meander: float = MEANDER,
@@ -68,29 +72,33 @@ def channel(
     bank] at equal shares of the cell. meander lengthens straight distances, not the lengths of a network with channels.
     Raises InputError for a channel without width, depth or length, ConfigError for impossible options.
     """
-    cells = len(network)
-    width = _first(width, network.width, np.maximum(0.40 * np.asarray(flow, np.float64) ** 0.75, 10.0))
-    depth = _first(depth, network.depth, np.maximum(0.14 * np.asarray(flow, np.float64) ** 0.40, 2.0))
+    cells, flow = len(network), np.asarray(flow, np.float64)
     manning = np.array(np.broadcast_to(manning, cells), np.float64)
-    if meander < 1 or not (manning > 0).all():
-        raise ConfigError("channel: expected meander >= 1 and manning > 0; found others")
+    if meander < 1 or bankfull <= 0 or not (manning > 0).all():
+        raise ConfigError("channel: expected meander >= 1, bankfull > 0 and manning > 0; found others")
+    law = np.clip(0.055 * (network.upstream_area / _KM2) ** -0.5, 1e-5, 5e-3)
+    slope = law if slope is None else np.array(np.broadcast_to(slope, cells), np.float64)
+    width = _first(width, network.width, np.maximum(7.2 * np.sqrt(flow), 10.0))
+    _refuse(network, "width", width)
+    full = (manning * bankfull * flow / (width * np.sqrt(np.maximum(slope, 1e-6)))) ** 0.6
+    depth = _first(depth, network.depth, np.maximum(full, 1.0))
     own = network.channel_length is not None
     distance = network.length * (1.0 if own else meander)
     length = _first(None, network.channel_length, distance)
-    for name, values in (("width", width), ("depth", depth), ("length", length), ("way", distance)):
-        if values.shape != (cells,) or not (np.isfinite(values) & (values > 0)).all():
-            bad = 0 if values.shape != (cells,) else int(np.flatnonzero(~(np.isfinite(values) & (values > 0)))[0])
-            raise InputError(
-                f"{network.source}: channel {name} at {place(network.lat[bad], network.lon[bad])}: found "
-                f"{values.ravel()[bad]:g}, expected one number > 0 m for each of {cells} cells"
-            )
-    law = np.clip(0.055 * (network.upstream_area / _KM2) ** -0.5, 1e-5, 5e-3)
-    slope = law if slope is None else np.array(np.broadcast_to(slope, cells), np.float64)
+    for name, values in (("depth", depth), ("length", length), ("way", distance)):
+        _refuse(network, name, values)
     bed = bank(network, slope * distance) - depth if network.elevation is None else network.elevation - depth
     shares = RELIEF * (np.arange(1, LAYERS + 1) / LAYERS) ** 2
     floodplain = _first(floodplain, network.floodplain, np.broadcast_to(shares, (cells, LAYERS)))
     tables = _tables(network.area, width * length, depth, floodplain)
     return Channel(length, distance, width, depth, bed, np.maximum(slope, 1e-6), manning, network.area, *tables)
+
+
+def yamazaki(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Width and depth [m] of Yamazaki et al. 2011: W = max(0.40 R^0.75, 10), B = max(0.14 R^0.40, 2), R [m3 s-1] the
+    yearly maximum of the 30-day mean flow."""
+    flow = np.asarray(flow, np.float64)
+    return np.maximum(0.40 * flow**0.75, 10.0), np.maximum(0.14 * flow**0.40, 2.0)
 
 
 def bank(network: Network, rise: np.ndarray) -> np.ndarray:
@@ -137,6 +145,17 @@ def level(made: Channel, storage: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def normal_depth(made: Channel, flow: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """Depth [m] at which a wide channel carries a flow [m3 s-1]: q = h^(5/3) S^(1/2) / n."""
     return (made.manning * flow / (made.width * np.sqrt(slope))) ** 0.6
+
+
+def _refuse(network: Network, name: str, values: np.ndarray) -> None:
+    cells = len(network)
+    wrong = ~(np.isfinite(values) & (values > 0)) if values.shape == (cells,) else np.ones(cells, bool)
+    if wrong.any():
+        bad = int(np.flatnonzero(wrong)[0])
+        raise InputError(
+            f"{network.source}: channel {name} at {place(network.lat[bad], network.lon[bad])}: found "
+            f"{values.ravel()[bad]:g} in an array of {values.shape}, expected a number > 0 m for each of {cells} cells"
+        )
 
 
 def _first(*candidates: np.ndarray | None) -> np.ndarray:

@@ -52,13 +52,20 @@ class InertialRun:
     steps: int
 
 
-def steady(network: Network, made: Channel, runoff: np.ndarray) -> State:
-    """A start that shortens the spin-up: normal depth of the accumulated runoff ([member,] cell) [kg m-2 day-1]."""
+def steady(
+    network: Network, made: Channel, runoff: np.ndarray, *, boundary: str = "sea", sea_level: float | None = None
+) -> State:
+    """A start that shortens the spin-up: the accumulated runoff ([member,] cell) [kg m-2 day-1] at normal depth, and no
+    cell lower than the sea at its mouth. Not exact: backwater is left to the first days of a run.
+    """
     flow = accumulate(network, water_input(network, np.asarray(runoff, np.float64)))
     following = np.where(network.downstream >= 0, network.downstream, np.arange(len(network)))
     slope = np.maximum((made.bed - made.bed[following]) / made.distance, 1e-5)
     slope = np.where(network.downstream >= 0, slope, made.slope)
-    return State(fill(made, normal_depth(made, flow, slope)), flow)
+    kind, sea = ends(network, made, boundary, sea_level)
+    mouth = network.outlet[network.basin]
+    drowned = np.where(kind[mouth] == SEA_LEVEL, sea[mouth] - made.bed, 0.0)
+    return State(fill(made, np.maximum(normal_depth(made, flow, slope), drowned)), flow)
 
 
 def route_inertial(

@@ -14,6 +14,7 @@ SPACE = lm.Space(
     low=np.array([0.1, 0.05, -2.0, 0.0]),
     high=np.array([9.0, 3.0, 2.0, 1.0]),
     centre=np.array([2.0, 0.5, 0.1, 0.4]),
+    log=np.array([False, True, False, False]),
     spread=np.full(4, 2.0),
 )
 PLANTED = np.array([[3.0, 0.8, 0.5, 0.2], [0.7, 2.0, -1.0, 0.7], [6.0, 0.2, 1.2, 0.5]])
@@ -50,7 +51,7 @@ def start(problems: int) -> np.ndarray:
 @pytest.mark.parametrize("gap", [False, True])
 def test_descent_recovers_what_the_data_show(gap: bool) -> None:
     residuals = Counted(gap=gap)
-    found = lm.descend(residuals, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-8))
+    found = lm.descend(residuals, residuals.cost, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-8))
     np.testing.assert_allclose(SPACE.real(found.free)[:, :3], PLANTED[:, :3], rtol=1e-3)
     np.testing.assert_allclose(SPACE.real(found.free)[:, 3], SPACE.centre[3])  # the prior alone speaks
     assert found.converged.all()
@@ -58,7 +59,9 @@ def test_descent_recovers_what_the_data_show(gap: bool) -> None:
 
 def test_descent_agrees_with_scipy_within_the_noise() -> None:
     residuals = Counted(noise=0.05)
-    found = lm.descend(residuals, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-6, tolerance=1e-8))
+    found = lm.descend(
+        residuals, residuals.cost, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-6, tolerance=1e-8)
+    )
     for i in range(3):
         fit = optimize.least_squares(
             lambda x, i=i: residuals(np.array([i]), x[None, None])[0, 0], SPACE.centre, bounds=(SPACE.low, SPACE.high)
@@ -68,10 +71,10 @@ def test_descent_agrees_with_scipy_within_the_noise() -> None:
 
 def test_converged_problems_are_not_simulated_and_company_changes_no_bit() -> None:
     residuals = Counted(noise=0.05)
-    together = lm.descend(residuals, SPACE, np.arange(3), start(3))
+    together = lm.descend(residuals, residuals.cost, SPACE, np.arange(3), start(3))
     assert {len(problems) for problems in residuals.asked} > {3}
     for i in range(3):
-        alone = lm.descend(residuals, SPACE, np.array([i]), start(1))
+        alone = lm.descend(residuals, residuals.cost, SPACE, np.array([i]), start(1), together=1)
         np.testing.assert_array_equal(alone.free[0], together.free[i])
         assert alone.iterations[0] == together.iterations[i]
 
@@ -81,7 +84,9 @@ def test_standard_errors_cover_the_spread_of_repeated_noise_and_flag_the_unused(
     for seed in range(40):
         residuals = Counted()
         residuals.target = residuals.target + 0.05 * np.random.default_rng(seed).standard_normal((3, len(TIME)))
-        found = lm.descend(residuals, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-6, tolerance=1e-7))
+        found = lm.descend(
+            residuals, residuals.cost, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-6, tolerance=1e-7)
+        )
         draws.append(SPACE.real(found.free))
     known = lm.uncertainty(residuals, SPACE, np.arange(3), found.free, count)
     spread = np.std(draws, axis=0)[:, :3]
@@ -101,7 +106,10 @@ def test_broken_runs_are_no_answer() -> None:
         values[x[..., 0] > 4.0] = np.nan  # not a number for some parameters
         return values
 
-    found = lm.descend(broken, SPACE, np.arange(2), start(2), lm.DescentOptions(prior=1e-8))
+    def cost(problems: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return np.sum(broken(problems, x) ** 2, axis=-1)
+
+    found = lm.descend(broken, cost, SPACE, np.arange(2), start(2), lm.DescentOptions(prior=1e-8))
     assert np.isinf(found.wsse[1]) and not found.converged[1]
     np.testing.assert_allclose(SPACE.real(found.free[0])[:3], PLANTED[0, :3], rtol=1e-3)
 
@@ -111,7 +119,9 @@ def test_evolution_finds_the_same_minimum_as_descent(strategy: str) -> None:
     residuals = Counted(noise=0.05)
     options = de.EvolutionOptions(strategy=strategy, tol=1e-4)
     found = de.evolve(residuals.cost, SPACE, np.arange(3), [5, 6, 7], options)
-    local = lm.descend(residuals, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-6, tolerance=1e-8))
+    local = lm.descend(
+        residuals, residuals.cost, SPACE, np.arange(3), start(3), lm.DescentOptions(prior=1e-6, tolerance=1e-8)
+    )
     assert found.converged.all()
     np.testing.assert_allclose(found.wsse, local.wsse, rtol=1e-3)
     assert (found.population >= SPACE.low).all() and (found.population <= SPACE.high).all()
@@ -125,8 +135,8 @@ def test_evolution_needs_as_many_generations_as_scipy() -> None:
     ours = de.evolve(residuals.cost, space, np.zeros(12, int), range(12)).generations
     theirs = [
         optimize.differential_evolution(
-            lambda x: residuals.cost(np.array([0]), x.T[None])[0],
-            list(zip(space.low, space.high, strict=True)),
+            lambda x: residuals.cost(np.array([0]), space.scaled(x.T)[None])[0],
+            [(0.0, 1.0)] * 4,
             vectorized=True,
             updating="deferred",
             polish=False,
@@ -151,7 +161,7 @@ def test_others_are_different_and_evenly_drawn() -> None:
 
 def test_refusals_name_the_option() -> None:
     with pytest.raises(ConfigError, match="parameter b: bounds 0 to 1, prior 2"):
-        lm.Space(("b",), np.zeros(1), np.ones(1), np.full(1, 2.0), np.ones(1))
+        lm.Space(("b",), np.zeros(1), np.ones(1), np.full(1, 2.0), np.zeros(1, bool), np.ones(1))
     with pytest.raises(ConfigError, match="strategy"):
         de.EvolutionOptions(strategy="best2bin")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="mutation"):

@@ -47,6 +47,16 @@ def test_torch_agrees_with_numpy() -> None:
     np.testing.assert_allclose(consistent(fine, coarse, 4), kept, atol=2e-4)
 
 
+def test_what_a_block_adds_does_not_grow_with_its_input() -> None:
+    block = network().blocks[0]
+    with seeded(1):
+        hidden = 10 * torch.randn(2, 16, 8, 8)
+    with torch.no_grad():
+        added, of_a_thousandfold = block(hidden) - hidden, block(1000 * hidden) - 1000 * hidden
+    assert added.abs().mean() > 0.01
+    assert (of_a_thousandfold - added).abs().max() < 0.1 * added.abs().max()
+
+
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_the_input_is_kept(bfloat16: bool) -> None:
     coarse, *rest = asked()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from sciml.core.errors import InputError
-from sciml.rivers.channel import channel, fill, level, normal_depth
+from sciml.rivers.channel import channel, fill, level, normal_depth, yamazaki
 from tests.rivers.made import chain, forest
 
 
@@ -45,11 +45,22 @@ def test_storage_is_the_integral_of_the_water_surface() -> None:
 
 
 def test_the_laws_and_their_least() -> None:
-    made = channel(chain(3, length=5e4), np.array([1.0, 1e4, 2e5]), meander=1.0)
-    np.testing.assert_allclose(made.width, [10, 400, 0.4 * 2e5**0.75])
-    np.testing.assert_allclose(made.depth, [2, 0.14 * 1e4**0.4, 0.14 * 2e5**0.4])
+    network, flow = chain(3, length=5e4), np.array([1.0, 1e3, 1.5e5])
+    made = channel(network, flow, meander=1.0)
+    np.testing.assert_allclose(made.width, [10, 7.2 * 1e3**0.5, 7.2 * 1.5e5**0.5])
+    slope = 0.055 * (network.upstream_area / 1e6) ** -0.5
+    carried = made.width * made.depth ** (5 / 3) * slope**0.5 / 0.03
+    np.testing.assert_allclose(carried[1:], 2 * flow[1:])
+    assert made.depth[0] == 1.0
     assert made.bed[-1] == -made.depth[-1]  # the last bank is at the sea's level
-    assert (np.diff(made.bed) < 0).all()
+    bank = made.bed + made.depth
+    np.testing.assert_allclose(bank[:-1] - bank[1:], slope[:-1] * 5e4)
+
+
+def test_the_first_laws_of_cama_flood() -> None:
+    width, depth = yamazaki(np.array([0.0, 1e4]))
+    np.testing.assert_allclose(width, [10, 400])
+    np.testing.assert_allclose(depth, [2, 0.14 * 1e4**0.4])
 
 
 def test_normal_depth_is_mannings() -> None:
@@ -59,10 +70,12 @@ def test_normal_depth_is_mannings() -> None:
 
 
 def test_maps_of_the_network_come_before_the_laws() -> None:
-    network = replace(chain(2, length=1e3), width=np.array([7.0, 8.0]), elevation=np.array([3.0, 4.0]))
+    network = replace(
+        chain(2, length=1e3), width=np.array([7.0, 8.0]), elevation=np.array([3.0, 4.0]), depth=np.array([2.0, 1.5])
+    )
     made = channel(network, np.array([1.0, 1.0]))
     assert made.width.tolist() == [7, 8]
-    assert made.bed.tolist() == [1, 2]
+    assert made.bed.tolist() == [1, 2.5]
 
 
 def test_a_channel_without_width_is_refused_by_place() -> None:

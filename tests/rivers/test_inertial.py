@@ -42,6 +42,15 @@ def test_under_steady_runoff_the_flow_is_the_accumulated_runoff() -> None:
     np.testing.assert_allclose(run.discharge[-1], network.upstream_area * 0.3 / 1000 / SECONDS, rtol=1e-9)
 
 
+def test_the_start_is_near_the_steady_state() -> None:
+    network, _, made = rivers(60, 1, 1)
+    runoff = np.full((600, 60), 1.0)
+    start = steady(network, made, runoff[0])
+    end = route_inertial(network, runoff, made, start).state.storage
+    near, empty = np.abs(start.storage - end).sum(), end.sum()
+    assert near < 0.2 * empty
+
+
 def test_torch_equals_the_compiled_kernel() -> None:
     network, runoff, made = rivers(150, 2, 15, 3)
     start = steady(network, made, np.ones((3, 150)))
