@@ -48,7 +48,7 @@ def test_the_start_is_near_the_steady_state() -> None:
     start = steady(network, made, runoff[0])
     end = route_inertial(network, runoff, made, start).state.storage
     near, empty = np.abs(start.storage - end).sum(), end.sum()
-    assert near < 0.2 * empty
+    assert near < 0.5 * empty
 
 
 def test_torch_equals_the_compiled_kernel() -> None:
