@@ -3,9 +3,9 @@
     python bench/routing.py --network FILE:variable --runoff FILE:variable [--days 365] [--peer-days 5]
 
 The network is DDM30 at half a degree (67,424 cells); the runoff the file's yearly mean [km3 yr-1 a cell] under a season
-and a wave of a few days, both made up, so that rivers rise and fall. CPU time of one thread, compiling left out. The peers do
-the same in NumPy, whole arrays at a time: reservoirs level by level down the rivers, the local-inertial flow with one
-step for the globe; they run few days and are scaled.
+and a wave of a few days, both made up, so that rivers rise and fall. CPU time of one thread, compiling left out. The
+peers do the same in NumPy, whole arrays at a time: reservoirs level by level down the rivers, local-inertial flow with
+one step for the globe; they run few days and are scaled.
 """
 
 import argparse

@@ -71,12 +71,14 @@ def gauge_cells(
     these fits, of the next ring, up to `reach`.
     """
     rows, columns = network.shape
-    step = abs(network.axis_lat[1] - network.axis_lat[0])
+    step = (network.axis_lon[1] - network.axis_lon[0] + 180.0) % 360.0 - 180.0
     index = np.full(network.shape, -1, np.int64)
     index[network.row, network.column] = np.arange(len(network))
     row = np.round((lat - network.axis_lat[0]) / (network.axis_lat[1] - network.axis_lat[0])).astype(int)
-    column = np.round(((lon - network.axis_lon[0] + 180.0) % 360.0 - 180.0) / step).astype(int)
-    around = abs(columns * step - 360.0) < 1e-3
+    margin = 180.0 / columns  # a gauge may stand to the left of the first column
+    off_first = ((lon - network.axis_lon[0]) * np.sign(step) + margin) % 360.0 - margin
+    column = np.round(off_first / abs(step)).astype(int)
+    around = abs(columns * abs(step) - 360.0) < 1e-3
     upstream = np.append(network.upstream_area, np.nan)
     found = np.full(len(lat), -1, np.int64)
     for ring in range(1, reach + 1):

@@ -46,6 +46,19 @@ def test_a_wider_ring_is_searched_only_where_the_inner_fits_not(small: Network) 
     assert gauge_cells(small, np.array([0.5]), np.array([179.5]), np.array([np.nan]))[0] == -1
 
 
+def test_a_gauge_left_of_a_region_s_first_column(tmp_path: Path) -> None:
+    code = np.array([[6.0] * 5 + [5.0]] * 2)
+    for lon in (np.arange(178.0, 184.0), np.arange(183.0, 177.0, -1.0)):  # over the date line, either way
+        turned = code if lon[1] > lon[0] else code[:, ::-1]
+        ds = xr.Dataset({"x_ldd": (("lat", "lon"), turned)}, coords={"lat": [1.0, 0.0], "lon": lon})
+        ds.to_netcdf(tmp_path / "a.nc")
+        network = open_network(f"{tmp_path / 'a.nc'}:x_ldd")
+        area = network.area.mean()
+        found = gauge_cells(network, np.array([0.9, 0.9]), np.array([177.2, -177.4]), area * np.array([1.0, 6.0]))
+        assert network.lon[found].tolist() == [178.0, -177.0]
+        (tmp_path / "a.nc").unlink()
+
+
 def test_a_table_names_what_it_compares(small: Network) -> None:
     one = np.array([7])
     stations = Stations(

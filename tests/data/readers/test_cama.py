@@ -8,6 +8,8 @@ import pytest
 from sciml.core.errors import InputError
 from sciml.data.readers.cama import INLAND, MOUTH, OCEAN, is_cama, read_cama
 from sciml.data.readers.river_network import SEA, SINK
+from sciml.rivers.channel import channel
+from sciml.rivers.inertial import route_inertial
 from sciml.rivers.network import open_network
 
 # 3 columns x 2 rows: (1,1) -> (2,2) -> mouth; (3,1) an inland end; (1,2) -> (2,2); the rest ocean
@@ -49,6 +51,14 @@ def test_it_is_a_network_with_its_own_channels(folder: Path) -> None:
     mouth = network.outlet[~network.sink[network.outlet]][0]
     assert network.upstream_area[mouth] == 100 + 103 + 104
     assert network.width[mouth] == 504
+
+
+def test_water_runs_down_it(folder: Path) -> None:
+    network = open_network(str(folder))
+    made = channel(network, np.full(4, 1.0))
+    assert made.length.tolist() == network.channel_length.tolist()
+    run = route_inertial(network, np.full((3, 4), 2e3), made)
+    assert run.mass_error < 1e-11
 
 
 def test_width_and_depth_may_be_absent(folder: Path) -> None:
