@@ -39,11 +39,11 @@ class Weather:
     temperature: np.ndarray
     pressure: np.ndarray
     humidity: np.ndarray
-    humidity_deficit: np.ndarray
+    demand: np.ndarray
 
     def between(self, start: int, stop: int, deficit: np.ndarray) -> "Weather":
         values = {name: value[start:stop] for name, value in vars(self).items()}
-        return Weather(**values | {"humidity_deficit": deficit})
+        return Weather(**values | {"demand": deficit})
 
 
 def made(cells: int, days: int = 365) -> tuple[Weather, np.ndarray]:

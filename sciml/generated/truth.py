@@ -30,7 +30,7 @@ def simulate(
         downstream,
         land.area,
     )
-    names = ("cw", "snw", "mrso", "hfls", "mrros", "groundwater", "river", "total")
+    names = ("cw", "snw", "mrso", "hfls", "mrros", "mrro", "groundwater", "river", "total")
     out = {name: np.empty((len(days) - spin_up, len(land.area)), np.float32) for name in names}
     for day, (state, fluxes) in enumerate(run, start=-spin_up):
         if day < 0:
@@ -39,6 +39,7 @@ def simulate(
         out["groundwater"][day], out["river"][day], out["total"][day] = state.groundwater, state.river, state.total
         out["hfls"][day] = fluxes.evaporation * (a.LATENT_HEAT / a.DAY)
         out["mrros"][day] = fluxes.surface_runoff / a.DAY
+        out["mrro"][day] = (fluxes.surface_runoff + fluxes.baseflow) / a.DAY
     return out | {"pr": sky.precipitation[spin_up:] / np.float32(a.DAY), "tas": sky.temperature[spin_up:]}
 
 

@@ -67,6 +67,20 @@ class Forcing:
         """(time,)."""
         return self.dates.astype("datetime64[Y]").astype(int) + 1970
 
+    @property
+    def cos_year(self) -> np.ndarray:
+        """(time, cell) cosine of the season, 1 on 1 January."""
+        return self._season(np.cos)
+
+    @property
+    def sin_year(self) -> np.ndarray:
+        """(time, cell) sine of the season, 1 on 1 April."""
+        return self._season(np.sin)
+
+    def _season(self, wave: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        day = (self.dates - self.dates.astype("datetime64[Y]").astype(self.dates.dtype)).astype(float)
+        return np.repeat(wave(2.0 * np.pi * day / 365.25)[:, None], len(self.cells), axis=1)
+
     def days(self, which: slice) -> "Forcing":
         """Some days, without a copy."""
         series = {name: getattr(self, name)[which] for name in ("dates", "rain", "snowfall", "temperature", "demand")}

@@ -33,7 +33,9 @@ class Parameter:
 @dataclass(frozen=True, eq=False)
 class Model:
     """States [kg m-2] and fluxes [kg m-2 day-1] in the order of the steps' tuples; `outputs`: what a run returns if not
-    told. `budget`: the fluxes, and their signs, that each state is the sum of."""
+    told. `budget`: the fluxes, and their signs, that each state is the sum of. `of_potential`: what takes the place of
+    parameters of the same name where the demand is potential evaporation [kg m-2 day-1] and not a humidity deficit [1].
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -42,7 +44,8 @@ class Model:
     budget: Mapping[str, Mapping[str, int]]
     steps: Mapping[Scheme, Step]
     outputs: tuple[str, ...]
-    forcings: tuple[str, ...] = ("rain", "snowfall", "temperature", "humidity_deficit")
+    of_potential: tuple[Parameter, ...] = ()
+    forcings: tuple[str, ...] = ("rain", "snowfall", "temperature", "demand")
 
     def row(self, name: str) -> int:
         """Place of a state or flux among all states, then fluxes."""
@@ -97,6 +100,8 @@ _BUDGET = {
     "wetland": {"wetland_gain": 1, "wetland_outflow": -1},
 }
 
+_OF_POTENTIAL = (Parameter("evaporation_rate", "g", "1", 0.0, 3.0, 0.7),)
+
 PAPER = Model(
     name="paper",
     parameters=tuple(_ALL[s] for s in "a b t_c chi c d omega g e y_0 h k_1 y_star k_2 p_star alpha".split()),
@@ -105,6 +110,7 @@ PAPER = Model(
     budget=_BUDGET,
     steps={"explicit": equations.paper, "implicit": equations.paper_implicit},
     outputs=("snow", "soil_upper", "wetland", "runoff", "evaporation"),
+    of_potential=_OF_POTENTIAL,
 )
 CLOSED = Model(
     name="closed",
@@ -114,14 +120,15 @@ CLOSED = Model(
     budget=_BUDGET | {"groundwater": {"exchange": 1, "baseflow": -1}},
     steps={"explicit": equations.closed, "implicit": equations.closed_implicit},
     outputs=("snow", "soil_upper", "wetland", "groundwater", "runoff", "evaporation"),
+    of_potential=_OF_POTENTIAL,
 )
 MODELS: dict[str, Model] = {"paper": PAPER, "closed": CLOSED}
 
 
 def with_potential_evaporation(model: Model) -> Model:
     """The model for a forcing that has potential evaporation [kg m-2 day-1] in place of the humidity deficit."""
-    g = Parameter("evaporation_rate", "g", "1", 0.0, 3.0, 0.7)
-    return replace(model, parameters=tuple(g if p.name == g.name else p for p in model.parameters))
+    instead = {p.name: p for p in model.of_potential}
+    return replace(model, parameters=tuple(instead.get(p.name, p) for p in model.parameters))
 
 
 def check_parameters(model: Model, theta: np.ndarray) -> None:

@@ -21,7 +21,7 @@ class Weather:
     rain: np.ndarray
     snowfall: np.ndarray
     temperature: np.ndarray
-    humidity_deficit: np.ndarray
+    demand: np.ndarray
 
     def between(self, start: int, stop: int) -> "Weather":
         return Weather(**{name: value[start:stop] for name, value in vars(self).items()})
@@ -60,7 +60,7 @@ def test_compiled_equals_torch_and_numpy(model: Model, scheme: Scheme) -> None:
     np.testing.assert_allclose(end, other, rtol=1e-10, atol=1e-10)
     now = tuple(state)
     for t, month in enumerate(months_of(sky.dates)):
-        forcing = (sky.rain[t], sky.snowfall[t], sky.temperature[t], sky.humidity_deficit[t])
+        forcing = (sky.rain[t], sky.snowfall[t], sky.temperature[t], sky.demand[t])
         now, _ = model.steps[scheme](now, forcing, tuple(theta[:, month]), 1.0)
     np.testing.assert_allclose(end, np.array(now), rtol=1e-10, atol=1e-10)
 

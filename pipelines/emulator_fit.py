@@ -1,0 +1,183 @@
+"""Fit the land-surface emulator: `python pipelines/emulator_fit.py [--field value ...]`.
+
+Each cell's parameters are fitted to what a land surface model made of its forcing; the emulator then runs freely
+through years that no fit has seen, beside climatology and a linear reservoir.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # from a checkout or a submitted working directory, installed or not
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from cluster.job import Engine, Plan, run_job
+from cluster.stages import Stage, StoreRef
+from sciml.core.digest import fingerprint
+from sciml.core.urls import members
+from sciml.generated import land as generated
+from sciml.land import report
+from sciml.land.config import EmulatorFitConfig
+from sciml.land.source import LandSource, Layout, layout
+from sciml.land.steps import FIT_VERSION, RUN_VERSION, FitCells, RunCells, fit_template, model_for, run_template
+from sciml.land.trials import Trial, trials
+from sciml.report.results import write_report
+
+# of one core, for a cell and a year of training; measured at three starts
+SECONDS_PER_CELL_YEAR = {"paper": 1.5, "closed": 0.4, "sciml": 0.5, "linear_reservoir": 0.1}
+
+
+def job(config: EmulatorFitConfig, engine: Engine) -> str:
+    """All stages, scores, report."""
+    source = _source(config)
+    records = source.records()
+    for note in dict.fromkeys(note for record in records for note in record.notes):
+        print(note, flush=True)
+    where = layout(records, config.cells_per_item)
+    inputs = _inputs(config)
+    scored, fitted = [], {}
+    for trial in trials(config, records):
+        runs, fits = _trial(config, engine, source, where, inputs, trial)
+        fitted.setdefault(trial.experiment, fits)
+        scored.append(report.scored(trial, source, where, runs, fits))
+    if "planted" in config.experiments:
+        scored.append(_planted(config, engine, where, inputs))
+    first = trials(config, records)[0]
+    engine.run.write_json("models.json", _published(config, first, fitted["free_run"]))
+    facts = report.facts(config, records, engine.run.stores, first)
+    title = "Land surface, emulated"
+    return write_report(engine.run.url, config.pipeline, title, report.findings(scored, source, where), facts)
+
+
+def plan(config: EmulatorFitConfig, planned: Plan) -> None:
+    """Fits and runs; the records are read to be counted."""
+    source = _source(config)
+    records = source.records()
+    where = layout(records, config.cells_per_item)
+    for trial in trials(config, records):
+        _trial(config, planned, source, where, _inputs(config), trial)
+    if "planted" in config.experiments:
+        _planted_stages(config, planned, where, _inputs(config))
+
+
+def _source(config: EmulatorFitConfig) -> LandSource:
+    if config.source == "generated":
+        return LandSource("generated", made=generated.made, settings=generated.LandConfig(config.seed))
+    return LandSource(config.source, config.files, config.demand)
+
+
+def _inputs(config: EmulatorFitConfig) -> Mapping[str, Any]:
+    """What results depend on beside the options of a stage."""
+    if config.source == "generated":
+        return {"generated": [generated.VERSION, asdict(generated.LandConfig(config.seed))]}
+    files = {Path(file).name: fingerprint(file) for file in members(config.files)}
+    return {"source": config.source, "demand": config.demand, "files": files}
+
+
+def _trial(
+    config: EmulatorFitConfig,
+    engine: Engine | Plan,
+    source: LandSource,
+    where: Layout,
+    inputs: Mapping[str, Any],
+    trial: Trial,
+) -> tuple[dict[str, StoreRef], dict[str, StoreRef]]:
+    """Fit and run every model: model -> store of its run, model -> store of its parameters."""
+    runs, fits = {}, {}
+    for name in config.emulators:
+        fits[name], runs[name] = _fit_and_run(config, engine, source, where, inputs, trial, name)
+    return runs, fits
+
+
+def _fit_and_run(
+    config: EmulatorFitConfig,
+    engine: Engine | Plan,
+    source: LandSource,
+    where: Layout,
+    inputs: Mapping[str, Any],
+    trial: Trial,
+    name: str,
+) -> tuple[StoreRef, StoreRef]:
+    records = source.records()
+    model = model_for(name, records[0].forcing)
+    scheme = config.scheme if config.scheme in model.steps else "explicit"
+    years = trial.train.last - trial.train.first + 1 - len(trial.train.left_out)
+    fields = config.result_fields("seed", "fit", "starts", "weights") | {
+        "scheme": scheme,
+        "train": asdict(trial.train),
+        "parameters": [asdict(p) for p in model.parameters],
+    }
+    days = len(where.dates)
+    label = f"_{trial.label.replace(' ', '_')}" if trial.label else ""
+    fit = engine.stage(
+        Stage(
+            f"fit_{name}{label}",
+            FIT_VERSION,
+            where.items,
+            fit_template(where, model),
+            FitCells(source, name, trial.train, config.fitting_weights, scheme, config.fit, config.starts, config.seed),
+            config=fields,
+            inputs=inputs,
+            seconds=SECONDS_PER_CELL_YEAR[name] * config.starts / 3 * years * where.block,
+            memory_bytes=600 << 20,
+        )
+    )
+    run = engine.stage(
+        Stage(
+            f"run_{name}{label}",
+            RUN_VERSION,
+            where.items,
+            run_template(where, model),
+            RunCells(source, name, fit.url, days, str(where.dates[0]), scheme),
+            config={"scheme": scheme},
+            inputs={**inputs, "fit": fit.digest},
+            seconds=0.1,
+            memory_bytes=(200 << 20) + 8 * days * where.block * (len(model.outputs) + 8),
+        )
+    )
+    return fit, run
+
+
+def _planted_stages(
+    config: EmulatorFitConfig, engine: Engine | Plan, where: Layout, inputs: Mapping[str, Any]
+) -> dict[str, tuple[LandSource, StoreRef, StoreRef]]:
+    """model -> source whose truth it is, fitted parameters, free run."""
+    found = {}
+    for name in config.emulators:
+        planted = generated.PlantedConfig(generated.LandConfig(config.seed), name)
+        source = LandSource("planted", made=generated.made, settings=planted)
+        trial = trials(config, source.records())[0]
+        trial = Trial("planted", f"planted in {name}", trial.train, trial.test)
+        found[name] = (source, *_fit_and_run(config, engine, source, where, {**inputs, "planted": name}, trial, name))
+    return found
+
+
+def _planted(config: EmulatorFitConfig, engine: Engine, where: Layout, inputs: Mapping[str, Any]) -> report.Scored:
+    found = _planted_stages(config, engine, where, inputs)
+    truth = {
+        name: generated.planted_theta(model_for(name, source.records()[0].forcing), where.names, config.seed)
+        for name, (source, _, _) in found.items()
+    }
+    return report.planted(found, truth, where, trials(config, next(iter(found.values()))[0].records())[0])
+
+
+def _published(config: EmulatorFitConfig, trial: Trial, fits: Mapping[str, StoreRef]) -> dict[str, Any]:
+    """What `emulator_run` reads: model -> store of its parameters."""
+    return {
+        "source": config.source,
+        "demand": config.demand,
+        "scheme": config.scheme,
+        "train": asdict(trial.train),
+        "models": {name: Path(fit.url).name for name, fit in fits.items()},
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; 0 only if the run is complete."""
+    return run_job(EmulatorFitConfig, job, plan, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What the emulator jobs can be told."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from sciml.core.config import Config
+from sciml.land.forcing import TARGETS
+
+EmulatorModel = Literal["all", "paper", "closed", "sciml", "linear_reservoir"]
+EMULATORS = ("paper", "closed", "sciml", "linear_reservoir")
+Experiment = Literal["free_run", "planted", "discharge", "cross_validation", "training_length", "warmer", "sensitivity"]
+
+
+class EmulatorFitConfig(Config):
+    """Options of `emulator_fit`."""
+
+    pipeline: ClassVar[str] = "emulator_fit"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"demo": {}}
+
+    source: Literal["generated", "pcrglobwb", "caravan", "grid"] = Field(
+        "generated", description="where forcing and reference come from"
+    )
+    files: str = Field("", description="tables or grids: a file, a list or a quoted pattern")
+    demand: Literal["auto", "humidity_deficit", "potential_evaporation", "hamon"] = Field(
+        "auto", description="what draws evaporation"
+    )
+    train: str = Field("", description="first:last year of training [the first two thirds]")
+    test: str = Field("", description="first:last year of test [the rest]")
+    experiment: tuple[Experiment, ...] = Field((), description="what is tried [free_run, and planted or discharge]")
+    models: tuple[EmulatorModel, ...] = Field(("all",), description="emulators; climatology stands beside them")
+    weights: tuple[str, ...] = Field((), description="variable=weight in the fit, each beside 1 / variance of anomaly")
+    scheme: Literal["explicit", "implicit"] = Field("explicit", description="time step of paper and closed")
+    fit: Literal["best", "descent", "evolution"] = Field("best", description="how minima are looked for")
+    starts: int = Field(3, ge=1, description="descents of each fit")
+    cells_per_item: int = Field(4, ge=1, description="cells that one item fits")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.source == "generated" and self.files:
+            raise ValueError("--files would not be read by --source generated; give --source")
+        if self.source != "generated" and not self.files:
+            raise ValueError(f"--source {self.source} needs --files")
+        for name in ("train", "test"):
+            years_of(getattr(self, name), name)
+        if self.train and self.test:
+            train, test = years_of(self.train, "train"), years_of(self.test, "test")
+            if train and test and train[0] <= test[1] and test[0] <= train[1]:
+                raise ValueError(f"--train {self.train} and --test {self.test} share years")
+        if "planted" in self.experiment and self.source != "generated":
+            raise ValueError("--experiment planted needs --source generated: nothing is planted in files")
+        if "discharge" in self.experiment and self.source != "pcrglobwb":
+            raise ValueError("--experiment discharge needs --source pcrglobwb, which has routed discharge")
+        _ = self.fitting_weights
+        return self
+
+    @property
+    def emulators(self) -> tuple[str, ...]:
+        """Models by name."""
+        return EMULATORS if "all" in self.models else tuple(name for name in EMULATORS if name in self.models)
+
+    @property
+    def fitting_weights(self) -> tuple[tuple[str, float], ...]:
+        """(variable, weight)."""
+        found = []
+        for word in self.weights:
+            name, _, value = word.partition("=")
+            if name not in TARGETS or not re.fullmatch(r"\d+(\.\d*)?", value):
+                raise ValueError(f"--weights {word}: expected VARIABLE=WEIGHT with one of {', '.join(TARGETS)}")
+            found.append((name, float(value)))
+        return tuple(found)
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """What is tried, in order."""
+        if self.experiment:
+            return self.experiment
+        return ("free_run", *{"generated": ("planted",), "pcrglobwb": ("discharge",)}.get(self.source, ()))
+
+
+def years_of(text: str, name: str) -> tuple[int, int] | None:
+    """`1981:1995` as two years, None where nothing is said."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d{4}):(\d{4})", text)
+    if not match or int(match[1]) > int(match[2]):
+        raise ValueError(f"--{name} {text}: expected FIRST:LAST, as 1981:1995")
+    return int(match[1]), int(match[2])

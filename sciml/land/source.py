@@ -1,0 +1,82 @@
+"""Where the cells of an emulator job come from: an address that a worker can read again."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sciml.land.forcing import Record
+from sciml.land.sources import Demand, read_records
+
+
+@dataclass(frozen=True)
+class LandSource:
+    """kind: a source of `sources.read_records`; or `made`, a function that makes the records of `settings`."""
+
+    kind: str
+    files: str = ""
+    demand: Demand = "auto"
+    made: Callable[[Any], list[Record]] | None = None
+    settings: Any = None
+
+    def records(self) -> list[Record]:
+        """All records; a process reads them once."""
+        return _records(self)
+
+
+@functools.lru_cache(maxsize=2)
+def _records(source: LandSource) -> list[Record]:
+    if source.made is not None:
+        return source.made(source.settings)
+    return read_records(source.kind, source.files, demand=source.demand)
+
+
+@dataclass(frozen=True)
+class CellBlock:
+    """Address of a block of cells of one record. first: of its first cell in that record."""
+
+    cell_start: int
+    cell_stop: int
+    record: int
+    first: int
+
+    def of(self, source: LandSource) -> Record:
+        """Their record."""
+        count = self.cell_stop - self.cell_start
+        return source.records()[self.record].select(slice(self.first, self.first + count))
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """All cells of a source in one row. names: (cell,); lat, lon [degrees], area_km2: (cell,); dates: every day of any
+    record; items: blocks of one size, the last of each record shorter."""
+
+    names: tuple[str, ...]
+    lat: np.ndarray
+    lon: np.ndarray
+    area_km2: np.ndarray
+    dates: np.ndarray
+    items: tuple[CellBlock, ...]
+    block: int
+
+
+def layout(records: list[Record], cells_per_item: int) -> Layout:
+    """Blocks of at most cells_per_item cells; one cell an item where records are shorter than that or differ."""
+    sizes = [len(record.names) for record in records]
+    block = cells_per_item if len(records) == 1 else 1
+    items, start = [], 0
+    for number, size in enumerate(sizes):
+        for first in range(0, size, block):
+            stop = min(first + block, size)
+            items.append(CellBlock(start + first, start + stop, number, first))
+        start += size
+    first_day = min(record.forcing.dates[0] for record in records)
+    last_day = max(record.forcing.dates[-1] for record in records)
+
+    def of(name: str) -> np.ndarray:
+        return np.concatenate([getattr(record.forcing, name) for record in records])
+
+    names = tuple(name for record in records for name in record.names)
+    return Layout(names, of("lat"), of("lon"), of("area_km2"), np.arange(first_day, last_day + 1), tuple(items), block)
