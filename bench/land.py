@@ -112,6 +112,7 @@ def _plain(rain, snowfall, temperature, pressure, humidity, theta, out):
             kelvin = np.float64(temperature[t, n])
             vapour = 610.94 * np.exp(17.625 * (kelvin - 273.15) / (kelvin - 273.15 + 243.04))
             deficit = 0.622 * vapour / (pressure[t, n] - 0.378 * vapour) - humidity[t, n]
+            wanted = 0.0 if snow > 0.0 else g * deficit
             cover = min(np.sqrt(snow / 100.0), 1.0)
             gain = a * (snowfall[t, n] + cover * rain[t, n])
             melt = min(b * (kelvin - t_c) ** chi, snow + gain) if kelvin > t_c else 0.0
@@ -122,7 +123,7 @@ def _plain(rain, snowfall, temperature, pressure, humidity, theta, out):
             if kelvin > 273.15:
                 f = 1.0 / ((1.0 + np.exp(k_1 * (soil - y_star))) * (1.0 + np.exp(k_2 * (inflow - p_star))))
             exchange = min(e * (soil - y_0), soil)
-            evaporation = 0.0 if snow > 0.0 else min(g * deficit, soil + f * inflow - exchange)
+            evaporation = min(wanted, soil + f * inflow - exchange)
             soil = max(soil + f * inflow - evaporation - exchange, 0.0)
             surface = alpha * (1.0 - f) * inflow
             wetland += (1.0 - alpha) * (1.0 - f) * inflow - outflow

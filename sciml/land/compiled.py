@@ -93,7 +93,15 @@ def _where(condition, x, y):
     return x if condition else y
 
 
-NAMES = {"exp": _exp, "power": _power, "sqrt": _sqrt, "minimum": _minimum, "maximum": _maximum, "where": _where}
+NAMES = {
+    "exp": _exp,
+    "log": _log,
+    "power": _power,
+    "sqrt": _sqrt,
+    "minimum": _minimum,
+    "maximum": _maximum,
+    "where": _where,
+}
 
 
 @intrinsic

@@ -24,13 +24,14 @@ conserve it: a = c = d = 1, and a groundwater store G stands behind e and h,
 
 from which the soil can draw no more than there is.
 
-`paper_implicit` and `closed_implicit` are backward Euler. With f given, snow, S_wet and y are linear and closed-form;
-f itself is the root in [0, 1] of f = f(y(f), P_in(f)), by Newton steps kept within a shrinking bracket. Any f in [0, 1]
-keeps every store bounded and every budget closed, so the step is stable however long it is.
+`paper_implicit` and `closed_implicit` are backward Euler, but for A_sn and for P_in within f, which are those before
+the step. With f given, snow, S_wet and y are linear and in closed form; f itself is the root of f = f(y(f)), by Newton
+steps kept within a shrinking bracket. Any f in [0, 1] keeps every store bounded and every budget closed, so the step
+is stable however long it is.
 
-The text runs on NumPy as it stands. `bound` rebinds exp, power, sqrt, minimum, maximum and where, and the same text
-runs on torch tensors or, compiled, on numbers (`run`, `compiled`). Branches are `where`, whose both sides are finite so
-that gradients are too.
+The text runs on NumPy as it stands. `bound` rebinds exp, log, power, sqrt, minimum, maximum and where, and the same
+text runs on torch tensors or, compiled, on numbers (`run`, `compiled`). Branches are `where`, whose both sides are
+finite so that gradients are too.
 """
 
 import builtins
@@ -38,7 +39,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
-from numpy import exp, maximum, minimum, power, sqrt, where
+from numpy import exp, log, maximum, minimum, power, sqrt, where
 
 FREEZING = 273.15  # K
 FULL_COVER = 100.0  # snow that covers a cell [kg m-2]
@@ -86,12 +87,12 @@ def paper(state, forcing, theta, days):
     rain, snowfall, temperature, deficit = forcing
     a, b, t_c, chi, c, d, omega, g, e, y_0, h, k_1, y_star, k_2, p_star, alpha = theta
     rate = 1.0 / days
+    wanted = where(snow > 0.0, 0.0, g * deficit)  # dew where the air is above saturation
     snow, gain, melt, cover = snowpack(snow, rain, snowfall, temperature, a, b, t_c, chi, days)
     outflow = minimum(omega, rate) * wetland
     inflow = c * melt + d * (1.0 - cover) * rain + outflow
     percolation = percolation_fraction(soil, inflow, temperature, k_1, y_star, k_2, p_star) * inflow
     exchange = minimum(e * (soil - y_0), rate * soil)
-    wanted = where(snow > 0.0, 0.0, g * deficit)  # dew where the air is above saturation
     evaporation = minimum(wanted, rate * soil + percolation - exchange)
     soil = maximum(soil + days * (percolation - evaporation - exchange), 0.0)
     rejected = inflow - percolation
@@ -109,13 +110,13 @@ def closed(state, forcing, theta, days):
     rain, snowfall, temperature, deficit = forcing
     b, t_c, chi, omega, g, e, y_0, tau, k_1, y_star, k_2, p_star, alpha = theta
     rate = 1.0 / days
+    wanted = where(snow > 0.0, 0.0, g * deficit)
     snow, gain, melt, cover = snowpack(snow, rain, snowfall, temperature, 1.0, b, t_c, chi, days)
     outflow = minimum(omega, rate) * wetland
     inflow = melt + (1.0 - cover) * rain + outflow
     percolation = percolation_fraction(soil, inflow, temperature, k_1, y_star, k_2, p_star) * inflow
     baseflow = minimum(1.0 / tau, rate) * groundwater
     exchange = maximum(minimum(e * (soil - y_0), rate * soil), baseflow - rate * groundwater)
-    wanted = where(snow > 0.0, 0.0, g * deficit)
     evaporation = minimum(wanted, rate * soil + percolation - exchange)
     soil = maximum(soil + days * (percolation - evaporation - exchange), 0.0)
     groundwater = maximum(groundwater + days * (exchange - baseflow), 0.0)
@@ -202,38 +203,60 @@ def implicit_soil(soil, percolation, wanted, below, days):
 
 
 def implicit_fraction(soil, wetland, onto, wanted, temperature, below, curve, alpha, omega, days):
-    """The f that agrees with the y and P_in it leads to."""
+    """The f that agrees with the y it leads to, and with the P_in before the step.
+
+    f = slow exp(-v), v = softplus(u), u = k_1 (y - y*), and y falls with v. v - softplus(u(v)) rises steadily. With u
+    linear in f, u = u_0 + (u_1 - u_0) exp(-v), and for large u the root is u_0 + W((u_1 - u_0) exp(-u_0)), Lambert's W;
+    a lower bound of that W is the beginning.
+    """
     k_1, y_star, k_2, p_star = curve
-    f = percolation_fraction(soil, onto + omega * wetland, temperature, k_1, y_star, k_2, p_star)
-    low, high = 0.0 * f, 0.0 * f + 1.0
-    given = (soil, wetland, onto, wanted, temperature, below, curve, alpha, omega, days)
+    slow = 1.0 / (1.0 + exp(minimum(k_2 * (onto + omega * wetland - p_star), STEEPEST)))
+    slow = where(temperature > FREEZING, slow, 0.0)
+    given = (soil, wetland, onto, wanted, slow, below, k_1, y_star, alpha, omega, days)
+    dry, _ = exponent(0.0 * slow, given)
+    wet, _ = exponent(slow, given)
+    depth = log(1.0 + maximum(wet - dry, 0.0) * exp(minimum(-dry, STEEPEST)))
+    low, high = 0.0 * slow, softplus(wet)
+    v = minimum(maximum(dry + depth - log(1.0 + depth), 0.0), high)
     # written out, for a loop within the loop over cells would not be compiled to vectors
-    f, low, high = refined(f, low, high, given)
-    f, low, high = refined(f, low, high, given)
-    f, low, high = refined(f, low, high, given)
-    f, low, high = refined(f, low, high, given)
-    f, low, high = refined(f, low, high, given)
-    f, low, high = refined(f, low, high, given)
-    return f
+    v, low, high = refined(v, low, high, given)
+    v, low, high = refined(v, low, high, given)
+    v, low, high = refined(v, low, high, given)
+    v, low, high = refined(v, low, high, given)
+    v, low, high = refined(v, low, high, given)
+    v, low, high = refined(v, low, high, given)
+    v, low, high = refined(v, low, high, given)
+    v, low, high = refined(v, low, high, given)
+    return slow * exp(-v)
 
 
-def refined(f, low, high, given):
-    """One Newton step for f = f(y(f), P_in(f)), or the middle of the bracket where Newton leaves it."""
-    soil, wetland, onto, wanted, temperature, below, curve, alpha, omega, days = given
-    k_1, y_star, k_2, p_star = curve
+def exponent(f, given):
+    """u = k_1 (y - y*) after the step for a given f, and du/df."""
+    soil, wetland, onto, wanted, _, below, k_1, y_star, alpha, omega, days = given
     _, outflow, _ = implicit_wetland(f, wetland, onto, alpha, omega, days)
     inflow = onto + outflow
-    level, _, _ = implicit_soil(soil, f * inflow, wanted, below, days)
-    dry = 1.0 / (1.0 + exp(minimum(k_1 * (level - y_star), STEEPEST)))
-    slow = 1.0 / (1.0 + exp(minimum(k_2 * (inflow - p_star), STEEPEST)))
-    target = where(temperature > FREEZING, dry * slow, 0.0)
-    residual = f - target
-    low = where(residual < 0.0, f, low)
-    high = where(residual < 0.0, high, f)
-    slope = 1.0 + days * inflow / (1.0 + days * below[0]) * k_1 * target * (1.0 - dry)
-    new = f - residual / slope
+    level, exchange, _ = implicit_soil(soil, f * inflow, wanted, below, days)
+    limited = exchange > below[0] * (level - below[1])  # the store below gave all it had
+    deeper = where(limited, days, days / (1.0 + days * below[0]))
+    grows = (1.0 + omega * days * alpha) / (1.0 + omega * days * (alpha + f * (1.0 - alpha)))
+    return k_1 * (level - y_star), where(level > 0.0, k_1 * deeper * inflow * grows, 0.0)
+
+
+def refined(v, low, high, given):
+    """One Newton step for v = softplus(u(v)), or the middle of the bracket where Newton leaves it."""
+    f = given[4] * exp(-v)
+    u, slope = exponent(f, given)
+    residual = v - softplus(u)
+    low = where(residual < 0.0, v, low)
+    high = where(residual < 0.0, high, v)
+    new = v - residual / (1.0 + slope * f / (1.0 + exp(minimum(-u, STEEPEST))))
     inside = (new >= low) & (new <= high)
     return where(inside, new, 0.5 * (low + high)), low, high
+
+
+def softplus(x):
+    """log(1 + exp(x))."""
+    return maximum(x, 0.0) + log(1.0 + exp(-maximum(x, -x)))
 
 
 def bound(

@@ -197,7 +197,7 @@ def _maximum(x: Any, y: Any) -> Tensor:
     return torch.maximum(x, y) if isinstance(y, Tensor) else torch.clamp(x, min=y)
 
 
-TORCH_NAMES = {"exp": torch.exp, "power": torch.pow, "sqrt": torch.sqrt, "where": torch.where,
+TORCH_NAMES = {"exp": torch.exp, "log": torch.log, "power": torch.pow, "sqrt": torch.sqrt, "where": torch.where,
                "minimum": _minimum, "maximum": _maximum}  # fmt: skip
 
 

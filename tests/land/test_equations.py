@@ -75,7 +75,7 @@ def test_the_paper_as_it_is_written(data: st.DataObject) -> None:
     """The equations once more, with the paper's letters, wherever no limit of a finite step is met."""
     theta = drawn(PAPER, [data.draw(unit) for _ in PAPER.parameters])
     a, b, T_c, chi, c, d, omega, g, e, y_0, h, k_1, y_s, k_2, P_s, alpha = (float(x[0]) for x in theta)
-    S, y, W = 500 * data.draw(unit), 800 * data.draw(unit), 100 * data.draw(unit)
+    S, y, W = 500 * max(data.draw(unit) - 0.2, 0), 800 * data.draw(unit), 100 * data.draw(unit)
     P_rain, P_snow, T, q = (
         50 * data.draw(unit),
         20 * data.draw(unit),
@@ -90,7 +90,7 @@ def test_the_paper_as_it_is_written(data: st.DataObject) -> None:
     P_in = c * melt + d * (1 - A) * P_rain + omega * W
     exponents = k_1 * (y - y_s), k_2 * (P_in - P_s)
     f = (T > 273.15) / (1 + math.exp(min(exponents[0], 600))) / (1 + math.exp(min(exponents[1], 600)))
-    dy = f * P_in - (g * q if S + dt * dS <= 0 else 0.0) - e * (y - y_0)
+    dy = f * P_in - (g * q if S <= 0 else 0.0) - e * (y - y_0)
     dW = (1 - alpha) * (1 - f) * P_in - omega * W
     if S + dt * dS < 0 or y + dt * dy < 0 or (dy < 0 and y < 1e-3):
         return  # a store runs dry within the step
@@ -162,7 +162,7 @@ def test_the_implicit_fraction_is_the_root_that_a_bracketing_solver_finds(data: 
     theta = drawn(PAPER, [data.draw(st.floats(0.02, 0.5)) for _ in PAPER.parameters])
     _, _, _, _, _, d, omega, g, e, y_0, _, k_1, y_s, k_2, P_s, alpha = (float(x[0]) for x in theta)
     y, W, rain, q = 200 + 300 * data.draw(unit), 50 * data.draw(unit), 40 * data.draw(unit), 0.001 * data.draw(unit)
-    days = data.draw(st.sampled_from([0.1, 1.0, 5.0]))
+    days = data.draw(st.sampled_from([0.1, 1.0, 5.0, 30.0]))
 
     def after(f: float) -> tuple[float, float, float]:
         r = (1 - alpha) * (1 - f)
@@ -171,13 +171,15 @@ def test_the_implicit_fraction_is_the_root_that_a_bracketing_solver_finds(data: 
         return (y + days * (f * P_in - g * q + e * y_0)) / (1 + days * e), wet, P_in
 
     def miss(f: float) -> float:
-        new, _, P_in = after(f)
-        return f - 1 / (1 + math.exp(min(k_1 * (new - y_s), 600))) / (1 + math.exp(min(k_2 * (P_in - P_s), 600)))
+        dry = 1 / (1 + math.exp(min(k_1 * (after(f)[0] - y_s), 600)))
+        return f - dry / (1 + math.exp(min(k_2 * (d * rain + omega * W - P_s), 600)))
 
     expected = after(brentq(miss, 0.0, 1.0, xtol=1e-15))
     state, _ = eq.paper_implicit(one(0, y, W), one(rain, 0, 300, q), theta, days)
     if expected[0] > 1.0:
-        np.testing.assert_allclose([state[1][0], state[2][0]], expected[:2], rtol=2e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            [state[1][0], state[2][0]], expected[:2], rtol=1e-6 if days <= 5 else 1e-3, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("model", [PAPER, CLOSED], ids=lambda m: m.name)
