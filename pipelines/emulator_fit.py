@@ -15,6 +15,7 @@ if __name__ == "__main__":  # from a checkout or a submitted working directory, 
 
 from cluster.job import Engine, Plan, run_job
 from cluster.stages import Stage, StoreRef
+from pipelines.emulator_discharge import discharge
 from sciml.core.digest import fingerprint
 from sciml.core.urls import members
 from sciml.generated import land as generated
@@ -40,15 +41,19 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
     scored, fitted = [], {}
     for trial in trials(config, records):
         runs, fits = _trial(config, engine, source, where, inputs, trial)
-        fitted.setdefault(trial.experiment, fits)
+        fitted.setdefault(trial.experiment, (fits, runs))
         scored.append(report.scored(trial, source, where, runs, fits))
     if "planted" in config.experiments:
         scored.append(_planted(config, engine, where, inputs))
     first = trials(config, records)[0]
-    engine.run.write_json("models.json", _published(config, first, fitted["free_run"]))
+    fits, runs = fitted["free_run"]
+    findings = report.findings(scored, source, where)
+    if "discharge" in config.experiments:
+        findings.append(discharge(config, engine, source, where, first, runs))
+    engine.run.write_json("models.json", _published(config, first, fits))
     facts = report.facts(config, records, engine.run.stores, first)
     title = "Land surface, emulated"
-    return write_report(engine.run.url, config.pipeline, title, report.findings(scored, source, where), facts)
+    return write_report(engine.run.url, config.pipeline, title, findings, facts)
 
 
 def plan(config: EmulatorFitConfig, planned: Plan) -> None:

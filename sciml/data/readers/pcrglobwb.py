@@ -7,6 +7,7 @@ routed discharge [m3 s-1], -999 where missing), `unit.txt` (a name and its unit 
 doi:10.5194/gmd-11-2429-2018.
 """
 
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -36,6 +37,16 @@ COLUMNS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 FORCING = ("pr", "tas", "evspsblpot")
 MISSING = -999.0
+
+
+@dataclass(frozen=True)
+class Station:
+    """A gauge: latitude and longitude [degrees], area of the real river's basin above it [km2], river."""
+
+    lat: float = np.nan
+    lon: float = np.nan
+    area_km2: float = np.nan
+    river: str = ""
 
 
 def open_pcrglobwb(files: str) -> tuple[xr.Dataset, ...]:
@@ -70,13 +81,14 @@ def _open_one(file: str) -> xr.Dataset:
         out["channel_storage"] = columns["channelStorage"][steps]
     name = unit_name(file).removeprefix("pred_")
     out.update(_discharge(_beside(file, PurePosixPath(file).name.replace("pred_", "q_", 1)), file, dates))
-    place = stations.get(name.lower(), (np.nan, np.nan, np.nan))
-    notes = [] if np.isfinite(place[2]) else [f"{file}: no station '{name}' in stationLatLon.csv: its area is unknown"]
+    station = stations.get(name.lower(), Station())
+    unknown = [f"{file}: no station '{name}' in stationLatLon.csv: its area is unknown"]
+    notes = [] if np.isfinite(station.area_km2) else unknown
     return series(
         out,
         dates,
         cell=name,
-        place=place,
+        place=(station.lat, station.lon, station.area_km2),
         attributes={"source": file, "layout": LAYOUT, "calendar": calendar, "stamp": "end", "notes": notes},
     )
 
@@ -95,8 +107,15 @@ def _units(file: str) -> dict[str, str]:
     return {line[0]: " ".join(line[1:]) for line in lines if len(line) > 1 and line[0] != "#"}
 
 
-def _stations(file: str) -> dict[str, tuple[float, float, float]]:
-    """Station in small letters -> latitude, longitude [degrees], area [km2] of the river's gauge."""
+def stations_of(files: str) -> dict[str, Station]:
+    """Gauge of each table by the name that `open_pcrglobwb` gives its cell; one without river and area where
+    stationLatLon.csv does not know it."""
+    names = {unit_name(file).removeprefix("pred_"): file for file in members(files)}
+    return {name: _stations(file).get(name.lower(), Station()) for name, file in names.items()}
+
+
+def _stations(file: str) -> dict[str, Station]:
+    """Station in small letters -> gauge."""
     path = _beside(file, "stationLatLon.csv")
     if not exists(path):
         return {}
@@ -104,50 +123,12 @@ def _stations(file: str) -> dict[str, tuple[float, float, float]]:
     missing = [name for name in ("station", "x", "y", "area") if name not in table.columns]
     if missing:
         raise InputError(f"{path}: column {', '.join(missing)} missing; expected station,x,y,..,area")
-    numbers = table[["x", "y", "area"]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    return {name.lower(): (x, y, area) for name, (x, y, area) in zip(table["station"], numbers.tolist(), strict=True)}
-
-
-def _discharge(path: str, file: str, dates: np.ndarray) -> dict[str, np.ndarray]:
-    """Observed and routed discharge on the days of the table [m3 s-1], nothing where the file has no q_* beside it."""
-    if path == file or not exists(path):
-        return {}
-    days, columns = read_table(path, date=DATE, required=("obs",), optional=("pcr",), layout="PCR-GLOBWB's discharge")
-    there, row = np.isin(dates, days), np.searchsorted(days, dates).clip(0, len(days) - 1)
-    out = {}
-    for column, name in (("obs", "dis"), ("pcr", "dis_routed")):
-        if column in columns:
-            values = np.where(columns[column] == MISSING, np.nan, columns[column])
-            values = checked("dis", values, days, file=path, units="m3 s-1", what=column)
-            out[name] = np.where(there, values[row], np.nan)
-    return out
-
-
-def _beside(file: str, name: str) -> str:
-    """Path of another file in the same folder."""
-    return file[: len(file) - len(PurePosixPath(file).name)] + name
-
-
-def _units(file: str) -> dict[str, str]:
-    """Column -> unit of unit.txt, nothing where there is none."""
-    path = _beside(file, "unit.txt")
-    if not exists(path):
-        return {}
-    lines = [line.split() for line in read_bytes(path).decode("utf-8", "replace").splitlines()]
-    return {line[0]: " ".join(line[1:]) for line in lines if len(line) > 1 and line[0] != "#"}
-
-
-def _stations(file: str) -> dict[str, tuple[float, float, float]]:
-    """Station in small letters -> latitude, longitude [degrees], area [km2] of the river's gauge."""
-    path = _beside(file, "stationLatLon.csv")
-    if not exists(path):
-        return {}
-    table = read_csv(path)
-    missing = [name for name in ("station", "x", "y", "area") if name not in table.columns]
-    if missing:
-        raise InputError(f"{path}: column {', '.join(missing)} missing; expected station,x,y,..,area")
-    numbers = table[["x", "y", "area"]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    return {name.lower(): (x, y, area) for name, (x, y, area) in zip(table["station"], numbers.tolist(), strict=True)}
+    numbers = table[["x", "y", "area"]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64).tolist()
+    rivers = table["river"].tolist() if "river" in table.columns else [""] * len(table)
+    return {
+        name.lower(): Station(*place, river)
+        for name, place, river in zip(table["station"], numbers, rivers, strict=True)
+    }
 
 
 def _discharge(path: str, file: str, dates: np.ndarray) -> dict[str, np.ndarray]:
