@@ -96,7 +96,7 @@ class DescentOptions:
     """Of `descend`. The defaults suit residuals in units of the anomalies' standard deviation."""
 
     iterations: int = 40
-    tolerance: float = 1e-4  # relative decrease of phi that counts as none; two in a row end a problem
+    tolerance: float = 1e-3  # relative decrease of phi that counts as none; two in a row end a problem
     prior: float = 0.01  # kappa: variance of a residual against which the prior counts
     damping: float = 0.1  # first lambda
     step: float = 1.5  # longest change of a logit in one step

@@ -1,5 +1,7 @@
 """The two searches on problems whose answer is known: recovery, freezing, bounds, bits, what is not identifiable."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import optimize
@@ -7,6 +9,8 @@ from scipy import optimize
 from sciml.core.errors import ConfigError
 from sciml.land import evolution as de
 from sciml.land import least_squares as lm
+from sciml.land import search as se
+from sciml.land.fit import _equifinality
 
 TIME = np.linspace(0.0, 5.0, 60)
 SPACE = lm.Space(
@@ -166,3 +170,43 @@ def test_refusals_name_the_option() -> None:
         de.EvolutionOptions(strategy="best2bin")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="mutation"):
         de.EvolutionOptions(mutation=(1.0, 0.5))
+
+
+class Twofold:
+    """(s - 0.25)(s - 0.75) of each parameter's share s of its bounds: minima at both, equally good."""
+
+    together = 7
+
+    def residuals(self, problems: np.ndarray, x: np.ndarray) -> np.ndarray:
+        s = SPACE.share(x)[..., :3]  # nothing depends on the last
+        return 10.0 * (s - 0.25) * (s - 0.75)
+
+    def cost(self, problems: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return np.sum(self.residuals(problems, x) ** 2, axis=-1)
+
+
+def test_equally_good_ends_lie_where_the_minima_are() -> None:
+    options = se.SearchOptions(method="descent", starts=16, descent=lm.DescentOptions(prior=1e-9, tolerance=1e-6))
+    found = se.search(Twofold(), SPACE, np.arange(2), [1, 2], options)
+    share = SPACE.share(SPACE.real(found.ends))[..., :3]
+    np.testing.assert_allclose(np.minimum(np.abs(share - 0.25), np.abs(share - 0.75)), 0.0, atol=1e-3)
+    found = replace(found, wsse=found.wsse + 1e-3)
+    spread, equals = _equifinality(SPACE, found)
+    np.testing.assert_allclose(spread[:, :3], 0.5, atol=2e-3)
+    np.testing.assert_allclose(spread[:, 3], 0.0, atol=0.05)
+    assert (equals == 16).all()
+
+
+def test_search_with_evolution_is_never_worse_and_starts_come_best_first() -> None:
+    class Rough(Twofold):
+        def cost(self, problems: np.ndarray, x: np.ndarray) -> np.ndarray:
+            return super().cost(problems, x) + 3.0 * np.floor(6.0 * SPACE.share(x)).sum(axis=-1)  # jumps
+
+    down = se.search(Rough(), SPACE, np.arange(4), range(4), se.SearchOptions(method="descent"))
+    best = se.search(Rough(), SPACE, np.arange(4), range(4))
+    assert (best.wsse <= down.wsse).all() and (best.wsse < down.wsse).any()
+    assert (best.evaluations > down.evaluations).any()
+    for found in (down, best):
+        assert (np.diff(found.end_wsse, axis=1) >= 0).all()
+        np.testing.assert_array_equal(found.wsse, found.end_wsse[:, 0])
+        np.testing.assert_allclose(Rough().cost(np.arange(4), SPACE.real(found.free)[:, None])[:, 0], found.wsse)
