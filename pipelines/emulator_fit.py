@@ -106,7 +106,7 @@ def _fit_and_run(
     name: str,
 ) -> tuple[StoreRef, StoreRef]:
     records = source.records()
-    model = model_for(name, records[0].forcing)
+    model = model_for(name, records[0].forcing, records[0].targets.stamp)
     scheme = config.scheme if config.scheme in model.steps else "explicit"
     years = trial.train.last - trial.train.first + 1 - len(trial.train.left_out)
     fields = config.result_fields("seed", "fit", "starts", "weights") | {

@@ -10,7 +10,8 @@ k_m = k exp(k_1 cos tau + k_2 sin tau + k_3 cos 2 tau + k_4 sin 2 tau) and b_m =
 Each column has the same parameters and these stores, in this order of events (HBV and PCR-GLOBWB in kind: Lindström et
 al. 1997, doi:10.1016/S0022-1694(97)00041-3; Sutanudjaja et al. 2018, doi:10.5194/gmd-11-2429-2018):
 
-    snow S      + P_z / (1 + exp(2 (T_z - T_s) / w)) - melt,      melt = min(b_m max(T_z - T_m, 0), S)
+    snow S      + P_z / (1 + exp(2 (T_z - T_s) / w)) - melt, which warmth b_m max(T_z - T_m, 0) S / (S + S_c) (thin snow
+                covers a part of the ground) and the heat of rain make
     water in it W     holds c_w S and freezes again at c_r max(T_m - T_z, 0)
     canopy I    holds I_c, evaporates at the full demand
     soil U      (0 .. U_max (1 + gamma_W z)), u = U / U_max: what falls through is kept out by u^beta, and a share delta
@@ -26,11 +27,15 @@ water and groundwater of another model count from other levels: u_0, l_0, g_0 ar
 Written in the dialect of `equations`.
 """
 
+from dataclasses import replace
+
 from numpy import exp, maximum, minimum, power
 
+from sciml.land.equations import FREEZING
 from sciml.land.models import Model, Parameter
 
 Z = (-1.400, -0.532, 0.0, 0.532, 1.400)  # means of the fifths of a standard normal
+RAIN_MELT = 0.0125  # snow that the heat of rain melts: specific heat of water over heat of fusion [K-1]
 SNOW_SHADE = 5.0  # snow that halves what it can keep from evaporating [kg m-2]
 
 
@@ -39,13 +44,13 @@ def sciml(state, forcing, theta, days):
     (s1, w1, i1, u1, l1, s2, w2, i2, u2, l2, s3, w3, i3, u3, l3, s4, w4, i4, u4, l4, s5, w5, i5, u5, l5, g) = state
     rain, snowfall, temperature, demand, cosine, sine = forcing
     (
-        t_s, width, t_m, b, b_1, b_2, sigma_t, gamma_p, c_w, c_r, k, k_1, k_2, k_3, k_4, gamma_e, shade, i_c, phi, u_s,
-        l_s, u_max, gamma_w, beta, delta, k_u, b_u, l_max, k_l, b_l, k_i, b_i, kappa, u_0, l_0, tau, g_0,
+        t_s, width, t_m, b, b_1, b_2, sigma_t, gamma_p, c_w, c_r, s_c, k, k_1, k_2, k_3, k_4, gamma_e, shade, i_c, phi,
+        u_s, l_s, u_max, gamma_w, beta, delta, k_u, b_u, l_max, k_l, b_l, k_i, b_i, kappa, u_0, l_0, tau, g_0,
     ) = theta  # fmt: skip
     b = b * exp(b_1 * cosine + b_2 * sine)
     k = k * exp(k_1 * cosine + k_2 * sine + k_3 * (2.0 * cosine * cosine - 1.0) + k_4 * 2.0 * sine * cosine)
     sky = (days * (rain + snowfall), temperature, days * maximum(k * demand, 0.0))  # dew is left out
-    snow = (t_s, width, t_m, b, sigma_t, gamma_p, c_w, c_r)
+    snow = (t_s, width, t_m, b, sigma_t, gamma_p, c_w, c_r, s_c)
     loss = (gamma_e, shade, i_c, phi, u_s, l_s)
     soil = (u_max, gamma_w, beta, delta, k_u, b_u, l_max, k_l, b_l, k_i, b_i, kappa)
     (s1, w1, i1, u1, l1), (e1, r1, d1, o1) = column((s1, w1, i1, u1, l1), sky, snow, loss, soil, Z[0], days)
@@ -62,11 +67,31 @@ def sciml(state, forcing, theta, days):
     baseflow = held / (tau + days)
     g = held - days * baseflow
     runoff = surface + interflow + baseflow
+    state = (s1, w1, i1, u1, l1, s2, w2, i2, u2, l2, s3, w3, i3, u3, l3, s4, w4, i4, u4, l4, s5, w5, i5, u5, l5, g)
+    lying, upper, lower, ground = levels(state, u_0, l_0, g_0)
+    return state, (lying, upper, lower, ground, surface, interflow, recharge, baseflow, runoff, evaporation)
+
+
+def sciml_mean(state, forcing, theta, days):
+    """As `sciml`, with stores that are means over the step, for a reference that gives such."""
+    lying, upper, lower, ground = levels(state, theta[-4], theta[-3], theta[-1])
+    state, fluxes = sciml(state, forcing, theta, days)
+    means = (
+        0.5 * (lying + fluxes[0]),
+        0.5 * (upper + fluxes[1]),
+        0.5 * (lower + fluxes[2]),
+        0.5 * (ground + fluxes[3]),
+    )
+    return state, (*means, *fluxes[4:])
+
+
+def levels(state, u_0, l_0, g_0):
+    """What is compared with another model: snow with its water, upper and lower soil, groundwater [kg m-2]."""
+    (s1, w1, _, u1, l1, s2, w2, _, u2, l2, s3, w3, _, u3, l3, s4, w4, _, u4, l4, s5, w5, _, u5, l5, g) = state
     lying = 0.2 * (s1 + w1 + s2 + w2 + s3 + w3 + s4 + w4 + s5 + w5)
     upper = u_0 + 0.2 * (u1 + u2 + u3 + u4 + u5)
     lower = l_0 + 0.2 * (l1 + l2 + l3 + l4 + l5)
-    state = (s1, w1, i1, u1, l1, s2, w2, i2, u2, l2, s3, w3, i3, u3, l3, s4, w4, i4, u4, l4, s5, w5, i5, u5, l5, g)
-    return state, (lying, upper, lower, g_0 + g, surface, interflow, recharge, baseflow, runoff, evaporation)
+    return lying, upper, lower, g_0 + g
 
 
 def column(stores, sky, of_snow, of_loss, of_soil, z, days):
@@ -74,7 +99,7 @@ def column(stores, sky, of_snow, of_loss, of_soil, z, days):
     -> new stores and (evaporation, surface runoff, recharge, interflow) [kg m-2]."""
     snow, liquid, canopy, upper, lower = stores
     precipitation, temperature, demand = sky
-    t_s, width, t_m, b, sigma_t, gamma_p, c_w, c_r = of_snow
+    t_s, width, t_m, b, sigma_t, gamma_p, c_w, c_r, s_c = of_snow
     gamma_e, shade, i_c, phi, u_s, l_s = of_loss
     u_max, gamma_w, beta, delta, k_u, b_u, l_max, k_l, b_l, k_i, b_i, kappa = of_soil
 
@@ -82,8 +107,10 @@ def column(stores, sky, of_snow, of_loss, of_soil, z, days):
     falls = precipitation * (1.0 + gamma_p * z)
     frozen = falls / (1.0 + exp(maximum(minimum(2.0 * (here - t_s) / width, 50.0), -50.0)))
     snow = snow + frozen
-    melt = minimum(days * b * maximum(here - t_m, 0.0), snow)
-    liquid = liquid + melt + falls - frozen
+    rain = falls - frozen
+    heat = b * maximum(here - t_m, 0.0) * snow / (snow + s_c)
+    melt = minimum(days * heat + RAIN_MELT * rain * maximum(here - FREEZING, 0.0), snow)
+    liquid = liquid + melt + rain
     refrozen = minimum(days * c_r * maximum(t_m - here, 0.0), liquid)
     snow = snow - melt + refrozen
     liquid = liquid - refrozen
@@ -145,6 +172,7 @@ _PARAMETERS = (
     Parameter("precipitation_gradient", "gamma_P", "1", -0.4, 0.6, 0.05, monthly=False),
     Parameter("liquid_share", "c_w", "1", 0.0, 0.4, 0.05, monthly=False),
     Parameter("refreezing_rate", "c_r", "kg m-2 day-1 K-1", 0.0, 3.0, 0.3, monthly=False),
+    Parameter("snow_cover", "S_c", "kg m-2", 0.05, 50.0, 1.0, monthly=False, log=True),
     Parameter("demand_factor", "k", "kg m-2 day-1", 50.0, 5000.0, 600.0, monthly=False, log=True),
     Parameter("demand_cosine", "k_1", "1", -1.5, 1.5, 0.0, monthly=False),
     Parameter("demand_sine", "k_2", "1", -1.5, 1.5, 0.0, monthly=False),
@@ -185,3 +213,4 @@ SCIML = Model(
     of_potential=(Parameter("demand_factor", "k", "1", 0.1, 5.0, 0.8, monthly=False, log=True),),
     forcings=("rain", "snowfall", "temperature", "demand", "cos_year", "sin_year"),
 )  # fmt: skip
+SCIML_MEAN = replace(SCIML, steps={"explicit": sciml_mean})

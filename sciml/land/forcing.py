@@ -13,6 +13,7 @@ import numpy as np
 from sciml.core.errors import ConfigError, InputError
 
 DemandKind = Literal["humidity_deficit", "potential_evaporation"]
+Stamp = Literal["end", "mean"]
 TARGETS = ("snow", "soil_upper", "soil_lower", "groundwater", "runoff", "evaporation")
 FREEZING = 273.15  # K
 # Half of the precipitation falls as snow at 1.0 C on average over the land of the Northern Hemisphere, and at -0.4 to
@@ -103,7 +104,7 @@ class Targets:
 
     dates: np.ndarray
     values: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
-    stamp: Literal["end", "mean"] = "end"
+    stamp: Stamp = "end"
 
     def __post_init__(self) -> None:
         for name, found in self.values.items():

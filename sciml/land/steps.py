@@ -9,9 +9,9 @@ import xarray as xr
 from sciml.core.errors import InputError
 from sciml.data.stores import Template, Variable, open_store
 from sciml.land.fit import FREE, Fit, fit_free, fit_months
-from sciml.land.forcing import Forcing, Record, Targets
+from sciml.land.forcing import Forcing, Record, Stamp, Targets
 from sciml.land.models import Model, Scheme, with_potential_evaporation
-from sciml.land.registry import MODELS
+from sciml.land.registry import MEANS, MODELS
 from sciml.land.run import simulate
 from sciml.land.search import Method, SearchOptions
 from sciml.land.source import CellBlock, LandSource, Layout
@@ -76,7 +76,7 @@ class FitCells:
             )
         first, last = np.flatnonzero(training)[[0, -1]]
         part = slice(int(first), int(last) + 1)
-        model = model_for(self.model, forcing)
+        model = model_for(self.model, forcing, targets.stamp)
         known = {
             name: np.where(training[part, None], values[part], np.nan)
             for name, values in targets.values.items()
@@ -109,7 +109,11 @@ class RunCells:
         with open_store(self.parameters) as store:
             theta = store["theta"].isel(cell=slice(item.cell_start, item.cell_stop)).values
         values = free_run(
-            model_for(self.model, record.forcing), record.forcing, theta.transpose(2, 1, 0), self.scheme, self.warming
+            model_for(self.model, record.forcing, record.targets.stamp),
+            record.forcing,
+            theta.transpose(2, 1, 0),
+            self.scheme,
+            self.warming,
         )
         start = int((record.forcing.dates[0] - np.datetime64(self.first_day)).astype(int))
         found = {}
@@ -136,9 +140,9 @@ def free_run(
     return {name: values[:, row] for row, name in enumerate(model.outputs)}
 
 
-def model_for(name: str, forcing: Forcing) -> Model:
-    """The model for what the forcing has as demand."""
-    model = MODELS[name]
+def model_for(name: str, forcing: Forcing, stamp: Stamp = "end") -> Model:
+    """The model for what a forcing has as demand, and for stores that are those at a day's end or means over it."""
+    model = MEANS.get(name, MODELS[name]) if stamp == "mean" else MODELS[name]
     return with_potential_evaporation(model) if forcing.demand_kind == "potential_evaporation" else model
 
 
