@@ -48,7 +48,12 @@ def natures(config: LandConfig) -> list[Nature]:
 
 def record(config: LandConfig) -> Record:
     """Forcing, and what model A makes of it, of `cells` cells of each climate spread over its tile."""
-    found = [_record(config, nature) for nature in natures(config)]
+    return record_of(config, natures(config))
+
+
+def record_of(config: LandConfig, tiles: list[Nature]) -> Record:
+    """As `record`, of tiles that are there already."""
+    found = [_record(config, nature) for nature in tiles]
     parts = [one.forcing for one in found]
     forcing = Forcing(
         parts[0].dates,

@@ -11,7 +11,8 @@ from sciml.land.forcing import TARGETS
 
 EmulatorModel = Literal["all", "paper", "closed", "sciml", "linear_reservoir"]
 EMULATORS = ("paper", "closed", "sciml", "linear_reservoir")
-Experiment = Literal["free_run", "planted", "discharge", "cross_validation", "training_length", "warmer", "sensitivity"]
+Experiment = Literal["free_run", "planted", "discharge", "cross_validation", "training_length", "warmer", "sensitivity",
+                     "coupled"]  # fmt: skip
 
 
 class EmulatorFitConfig(Config):
@@ -53,6 +54,8 @@ class EmulatorFitConfig(Config):
             raise ValueError("--experiment planted needs --source generated: nothing is planted in files")
         if "discharge" in self.experiment and self.source != "pcrglobwb":
             raise ValueError("--experiment discharge needs --source pcrglobwb, which has routed discharge")
+        if "coupled" in self.experiment and self.source != "generated":
+            raise ValueError("--experiment coupled needs --source generated, which has a reference with its own rivers")
         _ = self.fitting_weights
         return self
 
@@ -78,6 +81,44 @@ class EmulatorFitConfig(Config):
         if self.experiment:
             return self.experiment
         return ("free_run", *{"generated": ("planted",), "pcrglobwb": ("discharge",)}.get(self.source, ()))
+
+
+class EmulatorRunConfig(Config):
+    """Options of `emulator_run`."""
+
+    pipeline: ClassVar[str] = "emulator_run"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"demo": {}}
+
+    parameters: str = Field("", description="run directory of emulator_fit [a generated Earth is fitted]")
+    forcing: str = Field("", description="daily forcing, Zarr or NetCDF, maps or packed cells")
+    network: str = Field("", description="FILE:variable of directions, a map, a CaMa-Flood folder [no rivers]")
+    model: Literal["paper", "closed", "sciml", "linear_reservoir"] = Field("sciml", description="emulator to run")
+    years: str = Field("", description="first:last year [all whole years of the forcing]")
+    ensemble: int = Field(0, ge=0, le=100, description="members drawn from the uncertainty of the parameters")
+    outputs: tuple[str, ...] = Field(
+        ("runoff", "snow", "soil_upper", "evaporation"), description="what is stored daily of each cell"
+    )
+    spin_up: int = Field(3, ge=0, description="times that the first year is run before the record")
+    routing: Literal["linear", "inertial"] = Field("linear", description="linear reservoirs, or local-inertial flow")
+    velocity: float = Field(0.5, gt=0, description="of water in linear reservoirs [m s-1]")
+    gauges: str = Field("", description="GRDC's list of stations [the largest outlets alone]")
+    most_gauges: int = Field(30, ge=1, description="stations and outlets whose discharge is stored daily")
+    unrouted: float = Field(0.0, ge=0, le=1, description="share of land cells that the network may lack")
+    cells_per_item: int = Field(4096, ge=1, description="cells that one item runs through a year")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if bool(self.parameters) != bool(self.forcing):
+            given, lacks = ("parameters", "forcing") if self.parameters else ("forcing", "parameters")
+            raise ValueError(f"--{given} needs --{lacks}: the weather of the cells that were fitted")
+        if self.network and not self.parameters:
+            raise ValueError("--network would not be read: the generated Earth has its own; give --parameters")
+        if self.gauges and not self.network:
+            raise ValueError("--gauges needs --network")
+        if "runoff" not in self.outputs:
+            raise ValueError("--outputs: expected runoff among them, it is what rivers carry")
+        years_of(self.years, "years")
+        return self
 
 
 def years_of(text: str, name: str) -> tuple[int, int] | None:
