@@ -48,7 +48,10 @@ def trials(config: EmulatorFitConfig, records: list[Record]) -> list[Trial]:
 
 
 def periods(config: EmulatorFitConfig, records: list[Record]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Years of training and test: those asked for, or the first two thirds and the rest of what any record holds."""
+    """Years of training and test: those asked for, or the first two thirds of what any record holds, and the rest.
+
+    Where one is asked for, the other is what comes before the test, after the training, or else on its other side.
+    """
     first = min(int(record.forcing.year[0]) for record in records)
     last = max(int(record.forcing.year[-1]) for record in records)
     if last - first < 2:
@@ -56,11 +59,18 @@ def periods(config: EmulatorFitConfig, records: list[Record]) -> tuple[tuple[int
             f"{records[0].names[0]}: found years {first}:{last}, expected three at least to train and test"
         )
     train, test = years_of(config.train, "train"), years_of(config.test, "test")
-    middle = first + max(2 * (last - first + 1) // 3, 2)
-    train = train or (first, (test[0] if test and test[0] > first else middle) - 1)
-    test = test or (train[1] + 1, last)
-    if test[0] > last or test[1] < first or test[0] > test[1]:
-        raise ConfigError(f"--test {test[0]}:{test[1]}: the records hold {first}:{last}; choose years within")
+    for name, asked in (("train", train), ("test", test)):
+        if asked and (asked[0] > last or asked[1] < first):
+            raise ConfigError(f"--{name} {asked[0]}:{asked[1]}: the records hold {first}:{last}; choose years within")
+    if not train:
+        train = (first, first + max(2 * (last - first + 1) // 3, 2) - 1)
+        if test:
+            train = (first, test[0] - 1) if test[0] > first else (test[1] + 1, last)
+    if not test:
+        test = (train[1] + 1, last) if train[1] < last else (first, train[0] - 1)
+    for name, other, (start, stop) in (("test", "train", train), ("train", "test", test)):
+        if start > stop:
+            raise ConfigError(f"--{name} leaves no year to {other}: the records hold {first}:{last}; choose fewer")
     return train, test
 
 
