@@ -23,6 +23,7 @@ from sciml.land.skill import anomaly_variance
 RATES = ("runoff", "evaporation")
 # Anomalies smaller than this weigh as if they had it, so that a cell with a dusting of snow is not fitted to it
 LEAST_STORE, LEAST_RATE = 1.0, 0.1  # standard deviations [kg m-2], [kg m-2 day-1]
+AT_BOUND = 0.01  # of the bounds
 EQUAL = 0.01  # ends of descents whose wSSE is no more than this above the best are equally good
 FREE = SearchOptions(screened=100, starts=4, descent=DescentOptions(iterations=60, tolerance=1e-4))  # a run is dear
 
@@ -32,8 +33,9 @@ class Fit:
     """Of each parameter, month (12, or 1 where one theta holds all year) and cell.
 
     theta, standard_error: (parameter, month, cell) in real units, as `run.simulate` takes them. ratio: posterior over
-    prior standard deviation, 1 where the data say nothing; identifiable: ratio below 0.7. spread: share of a
-    parameter's bounds that equally good ends of descents lie apart, over `equals` (month, cell) of them. free,
+    prior standard deviation, 1 where the data say nothing; identifiable: ratio below 0.7. at_bound: within 1 % of the
+    bounds from one of them, where the logit is flat and the ratio 1 although the data pushed it there. spread: share
+    of a parameter's bounds that equally good ends of descents lie apart, over `equals` (month, cell) of them. free,
     covariance: (month, cell, parameter[, parameter]) in the logit of the bounds, to draw an ensemble from
     (`least_squares.draw`). wsse, scored (targets that counted), evaluations (runs of the model), converged: (month,
     cell). A cell with nothing to score keeps the prior, and its wsse is NaN.
@@ -45,6 +47,7 @@ class Fit:
     standard_error: np.ndarray
     ratio: np.ndarray
     identifiable: np.ndarray
+    at_bound: np.ndarray
     spread: np.ndarray
     equals: np.ndarray
     free: np.ndarray
@@ -232,6 +235,7 @@ class _Fitted:
     standard_error: np.ndarray
     ratio: np.ndarray
     identifiable: np.ndarray
+    at_bound: np.ndarray
     spread: np.ndarray
     equals: np.ndarray
     free: np.ndarray
@@ -270,8 +274,10 @@ def _fitted(runs: Runs, space: Space, seeds: Sequence[int], options: SearchOptio
             )
             covariance[at], error[at] = known.covariance, known.standard_error
             ratio[at], identifiable[at] = known.ratio, known.identifiable
-    return _Fitted(space.real(free), error, ratio, identifiable, spread, equals, free, covariance, wsse, count,
-                   evaluations, converged)  # fmt: skip
+    share = space.share(space.real(free))
+    at_bound = np.minimum(share, 1.0 - share) < AT_BOUND
+    return _Fitted(space.real(free), error, ratio, identifiable, at_bound, spread, equals, free, covariance, wsse,
+                   count, evaluations, converged)  # fmt: skip
 
 
 def _equifinality(space: Space, found: Found) -> tuple[np.ndarray, np.ndarray]:
@@ -291,7 +297,7 @@ def _joined(model: Model, variables: tuple[str, ...], fits: Sequence[_Fitted]) -
     def rows(part: str) -> np.ndarray:
         return np.stack([getattr(fit, part) for fit in fits])
 
-    by_parameter = ("real", "standard_error", "ratio", "identifiable", "spread")
+    by_parameter = ("real", "standard_error", "ratio", "identifiable", "at_bound", "spread")
     by_cell = ("equals", "free", "covariance", "wsse", "scored", "evaluations", "converged")
     names = tuple(p.name for p in model.parameters)
     return Fit(names, variables, *(maps(part) for part in by_parameter), *(rows(part) for part in by_cell))

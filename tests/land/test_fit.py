@@ -192,6 +192,15 @@ def test_days_per_independent_residual_of_an_autoregression() -> None:
     np.testing.assert_allclose(days_per_independent(rng.standard_normal((1, 4000, 3, 2))), 1.0, atol=0.1)
 
 
+def test_a_parameter_that_the_data_push_to_its_bound_is_said_to_be_there() -> None:
+    doubled = replace(EXACT, values=EXACT.values | {"evaporation": 12.0 * EXACT.values["evaporation"]})
+    found = f.fit_free(PAPER, WEATHER, doubled, "abc", weights={"soil_upper": 0.0}, options=QUICK)
+    rate = PAPER.index("evaporation_rate")
+    assert found.at_bound[rate, 0, :TROPICAL].all() and (found.theta[rate, 0, :TROPICAL] > 3900).all()
+    usual = f.fit_free(PAPER, WEATHER, EXACT, "abc", options=QUICK)
+    assert not usual.at_bound[rate].any() and not usual.at_bound[SNOW, 0, TROPICAL].any()
+
+
 def test_noise_widens_standard_errors() -> None:
     options = replace(QUICK, descent=DescentOptions(tolerance=1e-4))
     quiet, loud = (
