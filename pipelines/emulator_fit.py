@@ -15,6 +15,7 @@ if __name__ == "__main__":  # from a checkout or a submitted working directory, 
 
 from cluster.job import Engine, Plan, run_job
 from cluster.stages import Stage, StoreRef
+from pipelines.emulator_coupled import coupled, plan_coupled
 from pipelines.emulator_discharge import discharge
 from sciml.core.digest import fingerprint
 from sciml.core.urls import members
@@ -36,6 +37,13 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
     records = source.records()
     for note in dict.fromkeys(note for record in records for note in record.notes):
         print(note, flush=True)
+    title = "Land surface, emulated"
+    first = trials(config, records)[0]
+    if config.experiments == ("coupled",):
+        found = [coupled(config, engine)]
+        return write_report(
+            engine.run.url, config.pipeline, title, found, report.facts(config, records, engine.run.stores, first)
+        )
     where = layout(records, config.cells_per_item)
     inputs = _inputs(config)
     scored, fitted = [], {}
@@ -45,19 +53,23 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
         scored.append(report.scored(trial, source, where, runs, fits))
     if "planted" in config.experiments:
         scored.append(_planted(config, engine, where, inputs))
-    first = trials(config, records)[0]
     fits, runs = fitted["free_run"]
     findings = report.findings(scored, source, where)
     if "discharge" in config.experiments:
         findings.append(discharge(config, engine, source, where, first, runs))
+    if "coupled" in config.experiments:
+        findings.append(coupled(config, engine))
     engine.run.write_json("models.json", _published(config, first, fits))
     facts = report.facts(config, records, engine.run.stores, first)
-    title = "Land surface, emulated"
     return write_report(engine.run.url, config.pipeline, title, findings, facts)
 
 
 def plan(config: EmulatorFitConfig, planned: Plan) -> None:
     """Fits and runs; the records are read to be counted."""
+    if "coupled" in config.experiments:
+        plan_coupled(config, planned)
+    if config.experiments == ("coupled",):
+        return
     source = _source(config)
     records = source.records()
     where = layout(records, config.cells_per_item)

@@ -133,6 +133,7 @@ class Channels:
     routing: Routing = "linear"
     velocity: float = 0.5
     unrouted: float = 0.0
+    boundary: str = "sea"
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,13 +290,14 @@ def river_stage(
     """Years of the whole network, one after the other."""
     cells, members = len(rivers.network), 1 + run.members
     options = {"routing": how.routing, "velocity": how.velocity, "unrouted": how.unrouted, "gauges": gauges}
+    options["boundary"] = how.boundary
     return engine.stage(
         Stage(
             name,
             ROUTE_VERSION,
             [RiverYear(year) for year in range(len(run.years))],
             route_template(rivers.network, run.years, members, gauges),
-            RouteYear(how.network, land.url, mean.url, gauges, how.routing, how.velocity, how.unrouted),
+            RouteYear(how.network, land.url, mean.url, gauges, how.routing, how.velocity, how.unrouted, how.boundary),
             config=options,
             inputs={**how.inputs, "land": land.digest, "mean": mean.digest},
             chain=one_chain,

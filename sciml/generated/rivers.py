@@ -36,8 +36,13 @@ class RiverConfig:
 
 
 def made(config: RiverConfig) -> list[Record]:
-    """One record of all cells, tile after tile: forcing, and what model A makes of it."""
-    return [land.record_of(config.land, list(_tiles(config)))]
+    """One record of all cells, tile after tile: forcing, and what model A makes of it.
+
+    Without its groundwater, whose metres below the level of drainage are no store that an emulator has.
+    """
+    found = land.record_of(config.land, list(_tiles(config)))
+    known = {name: values for name, values in found.targets.values.items() if name != "groundwater"}
+    return [replace(found, targets=replace(found.targets, values=known))]
 
 
 def network(config: RiverConfig) -> Network:

@@ -13,6 +13,7 @@ from sciml.report.results import Finding
 
 GLOBAL_CELLS = 67_000  # of land at half a degree
 ENOUGH = 20  # cells of a map
+TOLD = 5_000  # cells from which on the cost of all land is told
 
 
 def findings(url: str, model: str, where: Places, took: Mapping[str, float]) -> Finding:
@@ -24,7 +25,11 @@ def findings(url: str, model: str, where: Places, took: Mapping[str, float]) -> 
         **took,
         "n": cells,
         "years": years,
-        "core_seconds_per_year_of_67000_cells": took["core_seconds_per_year"] / cells * GLOBAL_CELLS,
+        **(
+            {"core_seconds_per_year_of_67000_cells": took["core_seconds_per_year"] / cells * GLOBAL_CELLS}
+            if cells >= TOLD
+            else {}
+        ),
         **{f"mean_{name}": float(np.average(values.mean(axis=0), weights=weight)) for name, values in means.items()},
     }
     rows = [

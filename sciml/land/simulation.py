@@ -20,9 +20,10 @@ from sciml.land.forcing import Forcing, days_between
 from sciml.land.least_squares import Space, draw
 from sciml.land.models import Model, Scheme
 from sciml.land.run import simulate
+from sciml.land.skill import climatology
 from sciml.land.source import LandSource
 from sciml.land.sources import read_cells
-from sciml.land.steps import UNITS, model_for
+from sciml.land.steps import UNITS, Years, model_for
 
 SIMULATION_VERSION = 1  # raise it where the same parameters and weather give another run
 DAYS = 366  # of a year in the store; the last is missing in years that have 365
@@ -211,17 +212,24 @@ class RunYear:
 
 @dataclass(frozen=True)
 class ReferenceYear:
-    """Stage function beside `RunYear`: the runoff of the land surface model that the emulators were fitted to."""
+    """Stage function beside `RunYear`: the runoff of the land surface model that the emulators were fitted to, or its
+    climatology over the years `usual`."""
 
     source: LandSource
     parameters: str
     first_year: int
+    usual: Years | None = None
 
     def __call__(self, item: CellYear) -> dict[str, np.ndarray]:
         where, record = places(self.source, self.parameters), self.source.records()[0]
         year = self.first_year + item.year
         days = days_between(record.forcing.dates, year, year, what=record.names[0])
-        runoff = record.targets.values["runoff"][days][:, where.forcing[item.cell_start : item.cell_stop]]
+        runoff, dates = record.targets.values["runoff"], record.forcing.dates
+        runoff = runoff[:, where.forcing[item.cell_start : item.cell_stop]]
+        if self.usual is None:
+            runoff = runoff[days]
+        else:
+            runoff = climatology(runoff, dates, self.usual.of(dates), dates[days])
         found = np.full((1, 1, DAYS, runoff.shape[1]), np.nan, np.float32)
         found[0, 0, : len(runoff)] = runoff
         return {"runoff": found}

@@ -167,6 +167,7 @@ class RouteYear:
     routing: Routing = "linear"
     velocity: float = 0.5
     unrouted: float = 0.0
+    boundary: str = "sea"  # of local-inertial flow
 
     def __call__(self, item: RiverYear, before: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         rivers = rivers_of(self.source, self.runoff, self.unrouted)
@@ -206,8 +207,10 @@ class RouteYear:
         """discharge (day, cell), what is stored at the end, other state, mass and balance errors, flooded share
         (day, cell)."""
         if self.routing == "inertial":
-            state = steady(network, made, water.mean(axis=0)) if start is None else State(*start)
-            run = route_inertial(network, water, made, state)
+            state = (
+                steady(network, made, water.mean(axis=0), boundary=self.boundary) if start is None else State(*start)
+            )
+            run = route_inertial(network, water, made, state, boundary=self.boundary)
             balance = balance_error(network, water, run.discharge, run.state.storage - state.storage)
             return run.discharge, run.state.storage, run.state.flow, run.mass_error, balance, run.fraction
         stores = balanced(network, water.mean(axis=0), stays) if start is None else Stores(*start)
