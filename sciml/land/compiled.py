@@ -146,6 +146,20 @@ def _copy(target, source):
 
 
 @_inlined
+def _repeat(target, source, count):
+    """target = source, count times over."""
+    w = len(source)
+    if w >= 2 * LANES:
+        for k in range(count):
+            _copy(target[k * w : k * w + w], source)
+    else:
+        for i in range(w):
+            value = np.float64(source[i])
+            for k in range(count):
+                target[k * w + i] = value
+
+
+@_inlined
 def _add_errors(total, value, target, weight):
     for i in range(len(total)):
         error = value[i] - target[i]
@@ -165,41 +179,40 @@ def _loop(of: str) -> FunctionType:
     """The loop. `of` names what is compiled into it: it is part of what the compiler's cache knows it by."""
 
     def loop(forcing, theta, state, months, bounds, picked, out, scored, targets, weights, errors, days):
-        """Moves state (state, candidate, cell) through the days; fills out (time, variable, candidate, cell) with the
-        rows `picked` of states and fluxes; adds weight (value - target)^2 of the rows `scored` to errors
-        (candidate, cell).
+        """Moves state (state, lane) through the days; fills out (time, variable, lane) with the rows `picked` of states
+        and fluxes; adds weight (value - target)^2 of the rows `scored` to errors (lane,).
 
-        forcing: (time, cell) each; theta: (parameter, month, candidate, cell); days bounds[n]:bounds[n + 1] have the
-        month months[n]; targets: (time, variable, cell), NaN where there is none; weights: (variable, cell).
+        A lane is one candidate's cell, lane = candidate * cells + cell. forcing: (time, cell) each; theta: (parameter,
+        month, lane); days bounds[n]:bounds[n + 1] have the month months[n]; targets: (time, variable, cell), NaN where
+        there is none; weights: (variable, cell).
         """
         _ = of
         scratch = np.ones((ROWS + 1 + 2 * len(scored), WIDTH))
         target, weight = ROWS + 1, ROWS + 1 + len(scored)
-        candidates, cells = state.shape[1:]
+        cells = forcing[0].shape[1]
+        candidates = len(errors) // cells
         together = max(WIDTH // cells, 1)
         for left in range(0, cells, WIDTH):
             right = min(left + WIDTH, cells)
-            w = right - left
             for n in range(len(months)):
-                for k0 in range(0, candidates, together):
-                    count = min(together, candidates - k0)
-                    lanes = (count * w + LANES - 1) // LANES * LANES
-                    for k in range(count):
-                        a, b = k * w, k * w + w
-                        for j in range(STATES):
-                            _copy(scratch[j, a:b], state[j, k0 + k, left:right])
-                        for j in range(PARAMETERS):
-                            _copy(scratch[THETA + j, a:b], theta[j, months[n], k0 + k, left:right])
-                        for v in range(len(scored)):
-                            _copy(scratch[weight + v, a:b], weights[v, left:right])
-                        _copy(scratch[ROWS, a:b], errors[k0 + k, left:right])
+                for k in range(0, candidates, together):
+                    count = min(together, candidates - k)
+                    w = count * (right - left)
+                    lanes = (w + LANES - 1) // LANES * LANES
+                    a = k * cells + left
+                    b = a + w
+                    for j in range(STATES):
+                        _copy(scratch[j], state[j, a:b])
+                    for j in range(PARAMETERS):
+                        _copy(scratch[THETA + j], theta[j, months[n], a:b])
+                    for v in range(len(scored)):
+                        _repeat(scratch[weight + v], weights[v, left:right], count)
+                    _copy(scratch[ROWS], errors[a:b])
                     for t in range(bounds[n], bounds[n + 1]):
-                        for k in range(count):
-                            a, b = k * w, k * w + w
-                            for j in range(FORCINGS):
-                                _copy(scratch[STATES + j, a:b], forcing[j][t, left:right])
-                            for v in range(len(scored)):
-                                _copy(scratch[target + v, a:b], targets[t, v, left:right])
+                        for j in range(FORCINGS):
+                            _repeat(scratch[STATES + j], forcing[j][t, left:right], count)
+                        for v in range(len(scored)):
+                            _repeat(scratch[target + v], targets[t, v, left:right], count)
                         for i in range(lanes):
                             new, fluxes = step(
                                 _loaded(scratch, 0, SOME_STATES, i),
@@ -210,8 +223,7 @@ def _loop(of: str) -> FunctionType:
                             _stored(scratch, 0, new, i)
                             _stored(scratch, FLUXES, fluxes, i)
                         for v in range(len(picked)):
-                            for k in range(count):
-                                _copy(out[t, v, k0 + k, left:right], scratch[picked[v], k * w : k * w + w])
+                            _copy(out[t, v, a:b], scratch[picked[v], :w])
                         for v in range(len(scored)):
                             _add_errors(
                                 scratch[ROWS, :lanes],
@@ -219,11 +231,9 @@ def _loop(of: str) -> FunctionType:
                                 scratch[target + v, :lanes],
                                 scratch[weight + v, :lanes],
                             )
-                    for k in range(count):
-                        a, b = k * w, k * w + w
-                        for j in range(STATES):
-                            _copy(state[j, k0 + k, left:right], scratch[j, a:b])
-                        _copy(errors[k0 + k, left:right], scratch[ROWS, a:b])
+                    for j in range(STATES):
+                        _copy(state[j, a:b], scratch[j, :w])
+                    _copy(errors[a:b], scratch[ROWS, :w])
 
     return loop
 

@@ -100,11 +100,22 @@ def squared_errors(
 
 
 def chain(
-    model: Model, forcings: Iterable[Forcing], theta: Any, state: Any, **options: Any
+    model: Model,
+    forcings: Iterable[Forcing],
+    theta: Any,
+    state: Any,
+    *,
+    buffer: np.ndarray | None = None,
+    **options: Any,
 ) -> Iterator[tuple[Forcing, Any, Any]]:
-    """Each forcing with its outputs and the state after it, one after the other: memory is that of one of them."""
+    """Each forcing with its outputs and the state after it, one after the other: memory is that of one of them.
+
+    buffer: where outputs are written, each over the last (time of the longest, variable, [candidate,] cell); new memory
+    for every part can cost more than what is computed. The rest goes to `simulate`.
+    """
     for forcing in forcings:
-        values, state = simulate(model, forcing, theta, state, **options)
+        out = None if buffer is None else buffer[: len(forcing.dates)]
+        values, state = simulate(model, forcing, theta, state, out=out, **options)
         yield forcing, values, state
 
 
@@ -172,8 +183,11 @@ def _run(model, scheme, forcing, fields, theta, state, kept, scored) -> None:
 
     months = months_of(forcing.dates) if theta.shape[1] == 12 else np.zeros(len(forcing.dates), np.int64)
     which, bounds = _segments(months)
-    loop(fields, theta, state, which, bounds, rows(kept[0]), kept[1], rows(scored[0]), *scored[1:],
-         step_days(forcing.dates))  # fmt: skip
+    (picked, out), (chosen, targets, weights, errors) = kept, scored
+    lanes = errors.size
+    loop(fields, theta.reshape(*theta.shape[:2], lanes), state.reshape(len(state), lanes), which, bounds,
+         rows(picked), out.reshape(len(out), len(picked), lanes),
+         rows(chosen), targets, weights, errors.reshape(lanes), step_days(forcing.dates))  # fmt: skip
 
 
 def _segments(months: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
