@@ -94,6 +94,11 @@ def discharge(
     return Finding("discharge", table, skill.summary(table), [section])
 
 
+def require_gauges(config: EmulatorFitConfig, source: LandSource, where: Layout) -> None:
+    """Raises InputError where there is nothing to be routed or to be held against, before anything is fitted."""
+    gauges(source, where, {}, stations_of(config.files))
+
+
 def nested(stations: Mapping[str, Station]) -> dict[str, tuple[str, ...]]:
     """Gauge -> gauges of its river from the highest down to it: in order of area. One of no known river or area stands
     alone."""

@@ -16,7 +16,7 @@ if __name__ == "__main__":  # from a checkout or a submitted working directory, 
 from cluster.job import Engine, Plan, run_job
 from cluster.stages import Stage, StoreRef
 from pipelines.emulator_coupled import coupled, plan_coupled
-from pipelines.emulator_discharge import discharge
+from pipelines.emulator_discharge import discharge, require_gauges
 from sciml.core.digest import fingerprint
 from sciml.core.urls import members
 from sciml.generated import land as generated
@@ -45,6 +45,8 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
             engine.run.url, config.pipeline, title, found, report.facts(config, records, engine.run.stores, first)
         )
     where = layout(records, config.cells_per_item)
+    if "discharge" in config.experiments:
+        require_gauges(config, source, where)
     inputs = _inputs(config)
     scored, fitted = [], {}
     for trial in trials(config, records):
@@ -73,6 +75,8 @@ def plan(config: EmulatorFitConfig, planned: Plan) -> None:
     source = _source(config)
     records = source.records()
     where = layout(records, config.cells_per_item)
+    if "discharge" in config.experiments:
+        require_gauges(config, source, where)
     for trial in trials(config, records):
         _trial(config, planned, source, where, _inputs(config), trial)
     if "planted" in config.experiments:
