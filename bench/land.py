@@ -82,19 +82,16 @@ def ours(weather: Weather, theta: np.ndarray, out: np.ndarray | None = None) -> 
 
 def candidate_days(weather: Weather, cells: int = 8, count: int = 248) -> float:
     """Core-seconds for a million days of candidates in a search."""
-    deficit = humidity_deficit(
-        *(x[:, :cells].copy() for x in (weather.temperature, weather.pressure, weather.humidity))
-    )
-    few = Weather(
-        weather.dates,
-        *(x[:, :cells].astype(float) for x in list(vars(weather).values())[1:-1]),
-        humidity_deficit=deficit,
-    )
+    names = ("rain", "snowfall", "temperature", "pressure", "humidity")
+    fields = [getattr(weather, name)[:, :cells].astype(float) for name in names]
+    few = Weather(weather.dates, *fields, humidity_deficit(*fields[2:]))
     theta = np.repeat(PAPER.prior(cells, 12)[:, :, None], count, axis=2)
-    targets, names = np.ones((len(few.dates), 3, cells)), ("snow", "soil_upper", "runoff")
-    work = lambda: squared_errors(PAPER, few, theta, PAPER.start(cells), targets, np.ones(3), names)  # noqa: E731
-    work()
-    return min(core_seconds(work) for _ in range(5)) / (cells * count * len(few.dates)) * 1e6
+    targets, scored = np.ones((len(few.dates), 3, cells)), ("snow", "soil_upper", "runoff")
+    rounds = [
+        core_seconds(lambda: squared_errors(PAPER, few, theta, PAPER.start(cells), targets, np.ones(3), scored))
+        for _ in range(6)
+    ]
+    return min(rounds) / (cells * count * len(few.dates)) * 1e6
 
 
 def by_numpy(weather: Weather, theta: np.ndarray) -> np.ndarray:
