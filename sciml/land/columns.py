@@ -196,10 +196,10 @@ _PARAMETERS = (
     Parameter("interflow_rate", "K_I", "kg m-2 day-1", 0.01, 100.0, 1.0, monthly=False, log=True),
     Parameter("interflow_exponent", "b_I", "1", 0.5, 20.0, 4.0, monthly=False, log=True),
     Parameter("capillary_rise", "kappa", "kg m-2 day-1", 0.0, 5.0, 0.5, monthly=False),
-    Parameter("upper_level", "u_0", "kg m-2", 0.0, 400.0, 20.0, monthly=False),
-    Parameter("lower_level", "l_0", "kg m-2", 0.0, 2500.0, 100.0, monthly=False),
+    Parameter("upper_level", "u_0", "kg m-2", 0.1, 1e5, 20.0, monthly=False, log=True),
+    Parameter("lower_level", "l_0", "kg m-2", 0.1, 1e5, 100.0, monthly=False, log=True),
     Parameter("groundwater_days", "tau", "day", 1.0, 1000.0, 60.0, monthly=False, log=True),
-    Parameter("groundwater_level", "g_0", "kg m-2", 0.0, 1000.0, 20.0, monthly=False),
+    Parameter("groundwater_level", "g_0", "kg m-2", 0.1, 1e5, 20.0, monthly=False, log=True),
 )
 SCIML = Model(
     name="sciml",

@@ -35,8 +35,8 @@ class EmulatorFitConfig(Config):
     weights: tuple[str, ...] = Field((), description="variable=weight in the fit, each beside 1 / variance of anomaly")
     scheme: Literal["explicit", "implicit"] = Field("explicit", description="time step of paper and closed")
     fit: Literal["best", "descent", "evolution"] = Field("best", description="how minima are looked for")
-    starts: int = Field(3, ge=1, description="descents of each fit")
-    cells_per_item: int = Field(4, ge=1, description="cells that one item fits")
+    starts: int = Field(2, ge=1, description="descents of each fit")
+    cells_per_item: int = Field(3, ge=1, description="cells that one item fits")
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

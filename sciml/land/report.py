@@ -13,6 +13,7 @@ from sciml.land.config import EmulatorFitConfig
 from sciml.land.forcing import Record
 from sciml.land.registry import MODELS
 from sciml.land.source import LandSource, Layout
+from sciml.land.steps import WITHOUT
 from sciml.land.trials import Trial
 from sciml.report.page import Cell, Illustration, Section, Table, provenance
 from sciml.report.results import Finding
@@ -71,7 +72,10 @@ def scored(
         if not tested.any():
             continue
         cells = slice(item.cell_start, item.cell_stop)
-        found = {name: series(run.url, cells, dates, where) for name, run in runs.items()}
+        found = {
+            name: {k: v for k, v in series(run.url, cells, dates, where).items() if k not in WITHOUT.get(name, ())}
+            for name, run in runs.items()
+        }
         tables.append(skill.table(trial.experiment, record.targets, found, trial.train.of(dates), tested, record.names))
     table = pd.concat(tables, ignore_index=True)
     if trial.experiment == "cross_validation":
