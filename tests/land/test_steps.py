@@ -1,6 +1,7 @@
 """Stage functions of the emulator: a fit sees its training years alone, a free run is a plain simulation."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +80,22 @@ def test_too_few_years_are_refused(whole: Record) -> None:
         fitting(years=Years(1980, 1990)).fit(whole)
 
 
+@pytest.mark.parametrize("name", ["closed", "sciml", "paper"])
+def test_a_fit_fills_its_template_and_runs(name: str, whole: Record, tmp_path: Path) -> None:
+    """One set of parameters for all year where a free run is fitted, twelve where months are."""
+    source, model = LandSource("made", made=made, settings=whole.select(slice(0, 1))), MODELS[name]
+    where = layout(source.records(), 1)
+    found = replace(fitting(name, years=Years(1996, 1998)), source=source)(where.items[0])
+    template = fit_template(where, model)
+    for key, variable in template.variables.items():
+        assert found[key].shape == tuple(template.sizes[d] for d in variable.dims), key
+    url = str(tmp_path / "fit.zarr")
+    xr.Dataset({"theta": (("cell", "month", "parameter"), found["theta"])}).to_zarr(url, consolidated=False)
+    stored = RunCells(source, name, url, len(where.dates), str(where.dates[0]))(where.items[0])
+    assert set(stored) == set(run_template(where, model).variables)
+    assert all(np.isfinite(values).all() for values in stored.values())
+
+
 def made(record: Record) -> list[Record]:
     return [record]
 
@@ -122,7 +139,7 @@ def test_warming_is_warmer_weather(whole: Record) -> None:
     assert one["snow"].mean() < free_run(model, whole.forcing, theta)["snow"].mean()
 
 
-def test_a_stored_run_stands_on_the_days_of_its_record(whole: Record, tmp_path: object) -> None:
+def test_a_stored_run_stands_on_the_days_of_its_record(whole: Record, tmp_path: Path) -> None:
     short = whole.select(slice(0, 1)).days(slice(0, 3 * 365))
     late = replace(whole.select(slice(1, 2)).days(slice(400, None)), names=("late",))
     records = [short, late]
