@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -239,3 +240,26 @@ def test_refusals_name_the_place() -> None:
         simulate(PAPER, sky, theta, state, device="cuda")
     with pytest.raises(InputError, match="targets: shape"):
         squared_errors(PAPER, sky, theta, state, np.zeros((4, 1, 4)), np.ones(1), ["runoff"])
+
+
+def _times(x: float) -> float:
+    return x * SCALE  # noqa: F821
+
+
+def _plus(x: float) -> float:
+    return x + SCALE  # noqa: F821
+
+
+def _calls(x: float) -> float:
+    return helper(x)  # noqa: F821
+
+
+def test_yesterdays_machine_code_is_not_found_for_other_equations() -> None:
+    digests = set()
+    for inner in (_times, _plus):
+        for scale in (2.0, 3.0):
+            helper = FunctionType(inner.__code__, {"SCALE": scale}, "helper")
+            step = FunctionType(_calls.__code__, {"helper": helper}, "step")
+            assert compiled._digest(step) == compiled._digest(step)
+            digests.add(compiled._digest(step))
+    assert len(digests) == 4
