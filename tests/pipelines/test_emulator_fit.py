@@ -85,9 +85,21 @@ def test_generated_earth_twice(small_earth: None, tmp_path: Path, monkeypatch: p
     assert scores_of(run) == before
 
 
-def test_a_dry_run_reads_and_does_nothing(
-    small_earth: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_years_of_training_and_test(small_earth: None, tmp_path: Path) -> None:
+    options = ["--experiment", "cross_validation,training_length,warmer", "--run-dir", str(tmp_path / "run")]
+    assert main([*QUICK, *options, "--cells-per-item", "1"]) == 0
+    scores = scores_of(tmp_path / "run")
+    assert set(scores) == {"free_run", "cross_validation", "training_length_2", "warmer"}
+    folds = set(scores["cross_validation"]["linear_reservoir"]["units"])
+    assert folds == {f"{cell} 1 {y}-{y}" for cell in ("mountain snow", "monsoon", "boreal plain")
+                     for y in (1995, 1996, 1997)}  # fmt: skip
+    nse = {name: found["linear_reservoir"]["nse_runoff"] for name, found in scores.items()}
+    assert len(set(nse.values())) == 4  # each has fits and years of its own
+    page = (tmp_path / "run/report.html").read_text()
+    assert "Fitted on cool years, tested on warm ones" in page and "Years left out inside training" in page
+
+
+def test_a_dry_run_does_nothing(small_earth: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--experiment", "free_run,cross_validation,warmer,training_length", "--run-dir", str(tmp_path / "run")]
     assert main([*QUICK, *options, "--dry-run"]) == 0
     said = capsys.readouterr().out
