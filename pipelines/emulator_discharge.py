@@ -85,7 +85,7 @@ def discharge(
     runs: Mapping[str, StoreRef],
 ) -> Finding:
     """Fits hydrographs, routes the reference's and the emulators' runoff, scores and draws them; hydrographs.json."""
-    found = [routed(gauge, trial) for gauge in gauges(source, where, runs, stations_of(config.files))]
+    found = [routed(gauge, trial) for gauge in _tested(gauges(source, where, runs, stations_of(config.files)), trial)]
     engine.run.write_json("hydrographs.json", {one.gauge.name: _written(one) for one in found})
     table = pd.concat([scores(one, trial) for one in found], ignore_index=True)
     biggest = max(found, key=lambda one: one.areas[-1])
@@ -94,9 +94,18 @@ def discharge(
     return Finding("discharge", table, skill.summary(table), [section])
 
 
-def require_gauges(config: EmulatorFitConfig, source: LandSource, where: Layout) -> None:
+def require_gauges(config: EmulatorFitConfig, source: LandSource, where: Layout, trial: Trial) -> None:
     """Raises InputError where there is nothing to be routed or to be held against, before anything is fitted."""
-    gauges(source, where, {}, stations_of(config.files))
+    _tested(gauges(source, where, {}, stations_of(config.files)), trial)
+
+
+def _tested(found: Sequence[Gauge], trial: Trial) -> list[Gauge]:
+    """Those with days in the test years."""
+    some = [gauge for gauge in found if trial.test.of(gauge.dates).any()]
+    if not some:
+        raise InputError(f"discharge: no gauge has a day of the test years {trial.test.first}:{trial.test.last} in"
+                         " common with those above it; change --test")  # fmt: skip
+    return some
 
 
 def nested(stations: Mapping[str, Station]) -> dict[str, tuple[str, ...]]:
@@ -277,17 +286,19 @@ def _words(table: pd.DataFrame, biggest: Routed, trial: Trial) -> list[str]:
     )
     if best:
         told += f" Best emulated runoff: {LABELS[best]} ({emulators[best]:.3f})."
+    area = (
+        "The tables are means over the upstream cells of the land model's own network and do not say how many, so the"
+        " area of each gauge is implied: mean routed discharge over mean runoff of the training years. It can differ"
+        " from the real basin's area, which the list of gauges has from GRDC, either way, because the network's cells"
+        " follow the divides roughly; it is smaller where water is taken from rivers or evaporates from them before it"
+        " reaches the gauge. The tables cannot tell these apart. Lakes and dams are in the hydrographs only as delay."
+    )
+    if not np.isfinite(at.loc[("observed", OWN), "nse"]):
+        return [told, area]
     against = (
         f"Against the observed discharge there NSE is {at.loc[('observed', OWN), 'nse']:.2f},"
         f" and {at.loc[('observed', REFERENCE), 'nse']:.2f} for the land model's own routing: what is wrong with its"
         " runoff no routing mends."
-    )
-    area = (
-        "The tables are means over the upstream cells of the land model's own network and do not say how many, so the"
-        " area of each gauge is implied: mean routed discharge over mean runoff of the training years. It differs from"
-        " the real basin's area as listed by GRDC, because the network's cells follow the divides roughly, and because"
-        " water that is taken from the river or evaporates from it never reaches the gauge. Lakes and dams are in the"
-        " hydrographs only as delay."
     )
     return [told, against, area]
 

@@ -46,7 +46,7 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
         )
     where = layout(records, config.cells_per_item)
     if "discharge" in config.experiments:
-        require_gauges(config, source, where)
+        require_gauges(config, source, where, trials(config, records)[0])
     inputs = _inputs(config)
     scored, fitted = [], {}
     for trial in trials(config, records):
@@ -76,7 +76,7 @@ def plan(config: EmulatorFitConfig, planned: Plan) -> None:
     records = source.records()
     where = layout(records, config.cells_per_item)
     if "discharge" in config.experiments:
-        require_gauges(config, source, where)
+        require_gauges(config, source, where, trials(config, records)[0])
     for trial in trials(config, records):
         _trial(config, planned, source, where, _inputs(config), trial)
     if "planted" in config.experiments:

@@ -261,6 +261,18 @@ def test_no_routed_discharge_is_said_before_any_fit(
     assert not (tmp_path / "run/stages").exists()
 
 
+def test_gauges_that_end_before_the_test(gauges: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record of one gauge may be short; what is nested can then not be tested."""
+    for file in gauges.glob("*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    for name in ("pred_upper.csv", "q_upper.csv"):
+        (tmp_path / name).write_text("\n".join((gauges / name).read_text().splitlines()[:1500]))
+    (tmp_path / "q_alone.csv").unlink()
+    options = ["--source", "pcrglobwb", "--files", str(tmp_path / "pred_*.csv"), "--test", "1995:1996"]
+    said = refused(["--run-dir", str(tmp_path / "run"), *options, *QUICK], capsys)
+    assert "no gauge has a day of the test years 1995:1996" in said
+
+
 def test_the_rhine_at_lobith(real_data: Path) -> None:
     """PCR-GLOBWB's own runoff against its own routed discharge, fitted 1981-95: 0.85 with two reservoirs in a row."""
     files = str(real_data / "hydro/pcrglobwb_rhine/pred_*.csv.gz")
