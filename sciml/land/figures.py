@@ -54,7 +54,8 @@ def of_free_run(
             "skill",
             skill_figure(table),
             f"Skill over climatology of each variable and model; a point is one of {table['unit'].nunique()} units,"
-            " the bar their median. Below 0 the climatology is better.",
+            " the bar their median. Below 0 the climatology is better;"
+            " what is below -1 stands at the edge.",
             "Skill of each variable and model by unit.",
         ),
     ]
@@ -99,7 +100,7 @@ def skill_figure(table: pd.DataFrame) -> Figure:
     variables = [name for name in LEVELS if name in set(table["variable"])]
     models = [name for name in dict.fromkeys(table["model"]) if name != "climatology"]
     with style.rc():
-        figure = style.new_figure(10.0, 3.2)
+        figure = style.new_figure(10.0, 4.0)
         panels = figure.subplots(1, len(variables), sharey=True, squeeze=False)[0]
         for axes, variable in zip(panels, variables, strict=True):
             for index, model in enumerate(models):
@@ -121,13 +122,13 @@ def skill_figure(table: pd.DataFrame) -> Figure:
             axes.set(
                 title=variable.replace("_", " "),
                 xticks=range(len(models)),
-                ylim=(-1.05, 1.0),
+                ylim=(-1.05, 1.05),
                 xlim=(-0.6, len(models) - 0.4),
             )
             axes.set_xticklabels(
                 [name.replace("_", " ") for name in models], rotation=60, ha="right", rotation_mode="anchor"
             )
-        panels[0].set_ylabel("skill over climatology (below -1 at the edge)")
+        panels[0].set_ylabel("skill over climatology")
         return figure
 
 
