@@ -6,7 +6,7 @@ crawls along a valley. Most problems need no evolution: half of the starts agree
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -35,15 +35,16 @@ class SearchOptions:
     """Of `search`. method "best": descent, then evolution where half of the starts are not within `agree` of the best,
     relative to it, and descent again; "descent": the starts alone; "evolution": SciPy's way.
 
-    evolution: SciPy's defaults if None, but 3 members per parameter for "best", which knows where valleys end. On 48
-    cell-months of a real table "best" came within 0.2 % of the lowest wSSE that any of eleven choices found, in half
-    the runs of evolution alone, which was 5 % above it."""
+    evolution: SciPy's defaults if None, but 3 members per parameter for "best", which knows where valleys end. Chosen
+    on 48 cell-months of a real table, where "best" took a fifth of the runs of SciPy's evolution and ended 2 % lower
+    (`bench/land_fit.py`).
+    """
 
     method: Method = "best"
     screened: int = 200  # candidates of the prior, of which
-    starts: int = 8  # the best are taken further, the prior's middle among them
+    starts: int = 12  # the best are taken further, the prior's middle among them
     agree: float = 5e-3
-    finalists: int = 4  # members of the evolved population taken down
+    finalists: int = 6  # members of the evolved population taken down
     descent: DescentOptions = field(default_factory=DescentOptions)
     evolution: EvolutionOptions | None = None
 
@@ -80,7 +81,7 @@ def search(
         return _evolved(objective, space, problems, seeds, options)
     starts, evaluations = _screened(objective, space, problems, seeds, options)
     found = _descended(objective, space, problems, starts, options)
-    found.evaluations[:] += evaluations
+    found = replace(found, evaluations=found.evaluations + evaluations)
     if options.method == "descent":
         return found
     half = found.end_wsse[:, max(options.starts // 2, 1) - 1]
@@ -137,16 +138,17 @@ def _descended(
 
 def _merged(found: Found, further: Found, which: np.ndarray, evaluations: np.ndarray) -> Found:
     """The ends of both, best first, as many as before."""
-    kept = found.end_wsse.shape[1]
     wsse = np.concatenate([found.end_wsse[which], further.end_wsse], axis=1)
     ends = np.concatenate([found.ends[which], further.ends], axis=1)
-    order = np.argsort(wsse, axis=1, kind="stable")[:, :kept]
+    order = np.argsort(wsse, axis=1, kind="stable")[:, : found.end_wsse.shape[1]]
+    all_ends, all_wsse = found.ends.copy(), found.end_wsse.copy()
+    all_ends[which] = np.take_along_axis(ends, order[:, :, None], axis=1)
+    all_wsse[which] = np.take_along_axis(wsse, order, axis=1)
+    total, converged = found.evaluations.copy(), found.converged.copy()
+    total[which] += evaluations + further.evaluations
     better = further.wsse < found.wsse[which]
-    found.converged[which] = np.where(better, further.converged, found.converged[which])
-    found.end_wsse[which] = np.take_along_axis(wsse, order, axis=1)
-    found.ends[which] = np.take_along_axis(ends, order[:, :, None], axis=1)
-    found.evaluations[which] += evaluations + further.evaluations
-    return Found(found.ends[:, 0], found.end_wsse[:, 0], found.ends, found.end_wsse, found.evaluations, found.converged)
+    converged[which] = np.where(better, further.converged, converged[which])
+    return Found(all_ends[:, 0], all_wsse[:, 0], all_ends, all_wsse, total, converged)
 
 
 def _evolved(
