@@ -11,6 +11,7 @@ from sciml.land.forcing import Record
 from sciml.land.models import check_parameters
 from sciml.land.registry import MODELS
 from sciml.land.run import simulate
+from sciml.land.steps import FREELY
 
 CONFIG = land.LandConfig(seed=3, cells=2, first="1998-01", stop="2000-01")
 
@@ -60,7 +61,7 @@ def test_planted_parameters_lie_within_bounds_and_differ_between_cells(name: str
     model = MODELS[name]
     theta = land.planted_theta(model, ("A", "B", "C"), seed=1)
     check_parameters(model, theta)
-    assert theta.shape[1] == (12 if any(p.monthly for p in model.parameters) else 1)
+    assert theta.shape[1] == (1 if name in FREELY else 12)  # as it is fitted
     assert (theta[:, 0, 0] != theta[:, 0, 1]).all()
     np.testing.assert_array_equal(land.planted_theta(model, ("C",), seed=1)[..., 0], theta[..., 2])
     for row, p in enumerate(model.parameters):

@@ -11,9 +11,9 @@ from tests.land.test_columns import drawn, weather
 
 
 def levelled(theta: np.ndarray) -> np.ndarray:
-    """u_0 = 0, u_1 = 1: the upper soil is the store itself."""
+    """u_0 = 1, u_1 = 1: the upper soil is the store and 1 kg m-2."""
     theta = theta.copy()
-    theta[MODEL.index("upper_level")], theta[MODEL.index("upper_slope")] = 0.0, 1.0
+    theta[MODEL.index("upper_level")], theta[MODEL.index("upper_slope")] = 1.0, 1.0
     return theta
 
 
@@ -40,7 +40,7 @@ def test_a_dry_store_recedes_by_the_same_share_each_day() -> None:
     )
     stay = theta[MODEL.index("reservoir_days"), 0]
     held = 100.0 * (stay / (stay + 1.0)) ** np.arange(1, 51)[:, None]
-    np.testing.assert_allclose(values[:, 1], held, rtol=1e-9)
+    np.testing.assert_allclose(values[:, 1] - 1.0, held, rtol=1e-9)
     np.testing.assert_allclose(values[:, 2], held / stay, rtol=1e-9)
     assert (values[:, 0] == 7.0).all()  # frost
 
