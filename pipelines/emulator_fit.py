@@ -20,7 +20,7 @@ from pipelines.emulator_discharge import discharge, require_gauges
 from sciml.core.digest import fingerprint
 from sciml.core.urls import members
 from sciml.generated import land as generated
-from sciml.land import report
+from sciml.land import report, sensitivity
 from sciml.land.config import EmulatorFitConfig
 from sciml.land.source import LandSource, Layout, layout
 from sciml.land.steps import FIT_VERSION, RUN_VERSION, FitCells, RunCells, fit_template, model_for, run_template
@@ -61,6 +61,10 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
         findings.append(discharge(config, engine, source, where, first, runs))
     if "coupled" in config.experiments:
         findings.append(coupled(config, engine))
+    if "sensitivity" in config.experiments:
+        warmed = {name: _warmed(config, engine, source, where, name, fit, inputs) for name, fit in fits.items()}
+        urls = [{name: store.url for name, store in stores.items()} for stores in (runs, warmed)]
+        findings.append(sensitivity.finding(*urls, where, first))
     engine.run.write_json("models.json", _published(config, first, fits))
     facts = report.facts(config, records, engine.run.stores, first)
     return write_report(engine.run.url, config.pipeline, title, findings, facts)
@@ -81,6 +85,9 @@ def plan(config: EmulatorFitConfig, planned: Plan) -> None:
         _trial(config, planned, source, where, _inputs(config), trial)
     if "planted" in config.experiments:
         _planted_stages(config, planned, where, _inputs(config))
+    if "sensitivity" in config.experiments:
+        for name in config.emulators:
+            _warmed(config, planned, source, where, name, StoreRef("", ""), _inputs(config))
 
 
 def _source(config: EmulatorFitConfig) -> LandSource:
@@ -159,6 +166,33 @@ def _fit_and_run(
         )
     )
     return fit, run
+
+
+def _warmed(
+    config: EmulatorFitConfig,
+    engine: Engine | Plan,
+    source: LandSource,
+    where: Layout,
+    name: str,
+    fit: StoreRef,
+    inputs: Mapping[str, Any],
+) -> StoreRef:
+    """The free run of a model under a warmer sky."""
+    forcing, stamp = source.records()[0].forcing, source.records()[0].targets.stamp
+    model, days = model_for(name, forcing, stamp), len(where.dates)
+    scheme = config.scheme if config.scheme in model.steps else "explicit"
+    function = RunCells(source, name, fit.url, days, str(where.dates[0]), scheme, sensitivity.WARMING)
+    stage = Stage(
+        f"warmed_{name}",
+        RUN_VERSION,
+        where.items,
+        run_template(where, model),
+        function,
+        config={"scheme": scheme, "warming": sensitivity.WARMING},
+        inputs={**inputs, "fit": fit.digest},
+        seconds=0.1,
+    )
+    return engine.stage(stage)
 
 
 def _planted_stages(

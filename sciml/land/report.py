@@ -154,9 +154,10 @@ def _words(group: Sequence[Scored], table: pd.DataFrame) -> list[str]:
     trial = group[0].trial
     units = table["unit"].nunique()
     left_out = f" without {len(trial.train.left_out)} years" if trial.train.left_out else ""
+    also = f" without {len(trial.test.left_out)} years" if trial.test.left_out else ""
     told = (
         f"{units} units; parameters fitted to {trial.train.first}-{trial.train.last}{left_out}, free runs scored on"
-        f" {trial.test.first}-{trial.test.last}. Skill is 1 - MSE / MSE of the training years' climatology."
+        f" {trial.test.first}-{trial.test.last}{also}. Skill is 1 - MSE / MSE of the training years' climatology."
     )
     if group[0].trial.experiment == "planted":
         return [told + " Each model is fitted to its own output here: an upper bound, not a skill."]

@@ -9,7 +9,7 @@ import xarray as xr
 from sciml.core.errors import InputError
 from sciml.data.stores import Template, Variable, open_store
 from sciml.land.fit import FREE, Fit, fit_free, fit_months
-from sciml.land.forcing import Forcing, Record, Stamp, Targets
+from sciml.land.forcing import Forcing, Record, Stamp, Targets, vapour_pressure
 from sciml.land.models import Model, Scheme, with_potential_evaporation
 from sciml.land.registry import MEANS, MODELS
 from sciml.land.run import simulate
@@ -104,7 +104,7 @@ class RunCells:
     days: int
     first_day: str
     scheme: Scheme = "explicit"
-    warming: float = 0.0  # added to the temperature [K], the demand being left as it is
+    warming: float = 0.0  # added to the temperature [K]
 
     def __call__(self, item: CellBlock) -> dict[str, np.ndarray]:
         record = item.of(self.source)
@@ -134,12 +134,20 @@ def free_run(
     theta: (parameter, month, cell).
     """
     if warming:
-        forcing = replace(forcing, temperature=forcing.temperature + warming)
+        forcing = warmer(forcing, warming)
     state = model.start(theta.shape[-1])
     for _ in range(SPIN_UPS):
         _, state = simulate(model, forcing.days(slice(0, YEAR)), theta, state, scheme=scheme)
     values, _ = simulate(model, forcing, theta, state, scheme=scheme)
     return {name: values[:, row] for row, name in enumerate(model.outputs)}
+
+
+def warmer(forcing: Forcing, warming: float) -> Forcing:
+    """A forcing with a higher temperature [K] and the same relative humidity; potential evaporation stays."""
+    temperature, demand = forcing.temperature + warming, forcing.demand
+    if forcing.demand_kind == "humidity_deficit":
+        demand = demand * vapour_pressure(temperature) / vapour_pressure(forcing.temperature)
+    return replace(forcing, temperature=temperature, demand=demand)
 
 
 def model_for(name: str, forcing: Forcing, stamp: Stamp = "end") -> Model:
