@@ -86,7 +86,7 @@ def job(config: EmulatorRunConfig, engine: Engine) -> str:
         routing = Channels(run.network, run.inputs, config.routing, config.velocity, config.unrouted)
         routes = river_stage(engine, f"rivers_{config.routing}", routing, rivers, cells, land, mean, run.land)
         routed = Routed(routes.url, mean.url, rivers, gauges, config.model, config.routing)
-        found += rivers_report.findings(routed, run.stations, speed(engine, routes, years)["core_seconds_per_year"])
+        found += rivers_report.findings(routed, run.stations, speed(engine, routes, years)["worker_seconds_per_year"])
     return write_report(
         engine.run.url, config.pipeline, "Land, emulated, and its rivers", found, _facts(config, engine, run)
     )
@@ -312,11 +312,14 @@ def one_chain(item: RiverYear) -> str:
 
 
 def speed(engine: Engine, store: StoreRef, years: int) -> dict[str, float]:
-    """Of a finished stage, from its ledger: work without writing, with it, and the largest worker."""
+    """Of a finished stage, from its ledger: time of its workers without and with writing, and the largest of them.
+
+    It is time by the clock: on a machine that others use too, more than the work takes.
+    """
     entries = Ledger(engine.run.ledger_url(Path(store.url).name)).entries()
     return {
-        "core_seconds_per_year": seconds_of(entries) / years,
-        "core_seconds_per_year_with_writing": sum(entry.total_seconds for entry in entries) / years,
+        "worker_seconds_per_year": seconds_of(entries) / years,
+        "worker_seconds_per_year_with_writing": sum(entry.total_seconds for entry in entries) / years,
         "peak_memory_gib": max((entry.peak_memory_bytes for entry in entries), default=0) / 2**30,
     }
 

@@ -26,7 +26,7 @@ def findings(url: str, model: str, where: Places, took: Mapping[str, float]) -> 
         "n": cells,
         "years": years,
         **(
-            {"core_seconds_per_year_of_67000_cells": took["core_seconds_per_year"] / cells * GLOBAL_CELLS}
+            {"worker_seconds_per_year_of_67000_cells": took["worker_seconds_per_year"] / cells * GLOBAL_CELLS}
             if cells >= TOLD
             else {}
         ),
@@ -42,8 +42,8 @@ def findings(url: str, model: str, where: Places, took: Mapping[str, float]) -> 
         rows,
     )
     said = (
-        f"{cells:,} cells ran through {years} years with model {model}: {took['core_seconds_per_year']:.3g} core-s a"
-        f" year, reading included, {took['core_seconds_per_year_with_writing']:.3g} with writing; the largest worker"
+        f"{cells:,} cells ran through {years} years with model {model}: {took['worker_seconds_per_year']:.3g} s of a"
+        f" worker a year, reading included, {took['worker_seconds_per_year_with_writing']:.3g} with writing; the largest worker"
         f" had {took['peak_memory_gib']:.2f} GiB."
     )
     blocks: list[Illustration | Table] = [table]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from sciml.data.readers.grdc import Stations
 from sciml.data.stores import open_store
@@ -51,25 +50,46 @@ def findings(routed: Routed, stations: Stations | None, seconds_per_year: float)
     """discharge and routing."""
     dates, flow = series(routed.url)
     network = routed.rivers.network
-    with open_store(routed.url) as store:
-        store = store.load()
+    means = _means(routed.url, dates)
     with open_store(routed.mean) as mean:
         accumulated = mean_flow(network, routed.rivers.runoff(mean["runoff"].values))
-    average = np.average(store["flow"].values, axis=0, weights=_days(store))
+    average = means.flow
     table, scores = _discharge(routed, dates, flow, accumulated)
     blocks: list[Illustration | Table] = [_gauge_table(scores["gauges"])]
     words = [_words(routed, dates, scores), *routed.rivers.notes, ABSENT]
     if stations is not None and (rows := _nine(network, stations, average)):
         blocks.append(rows)
-    blocks += _illustrations(routed, dates, flow, store, average, accumulated)
+    blocks += _illustrations(routed, dates, flow, means, accumulated)
     discharge = Finding(
         "discharge", table, {routed.model: scores}, [Section("Rivers: discharge at gauges and mouths", words, blocks)]
     )
-    return [discharge, _routing(routed, store, seconds_per_year)]
+    return [discharge, _routing(routed, means, seconds_per_year)]
 
 
-def _days(store: xr.Dataset) -> np.ndarray:
-    return np.isfinite(store["discharge"].values[:, 0, :, 0]).sum(axis=1)
+@dataclass(frozen=True, eq=False)
+class _Means:
+    """Over all years, (cell,): discharge [m3 s-1], flooded share by months and on its worst day; worst errors."""
+
+    flow: np.ndarray
+    flooded: np.ndarray
+    most_flooded: np.ndarray
+    mass_error: float
+    balance_error: float
+
+
+def _means(url: str, dates: np.ndarray) -> _Means:
+    """A year at a time: a century of flooded shares is no array to hold."""
+    days = np.unique(dates.astype("datetime64[Y]"), return_counts=True)[1]
+    with open_store(url) as store:
+        cells = store.sizes["cell"]
+        flow, flooded, most = np.zeros(cells), np.zeros(cells), np.zeros(cells)
+        for year, weight in enumerate(days / days.sum()):
+            part = store.isel(year=year)
+            flow += weight * part["flow"].values
+            flooded += part["fraction_mean"].values.mean(axis=0, dtype=np.float64) / len(days)
+            most = np.maximum(most, part["fraction_max"].values.max(axis=0))
+        errors = [float(store[name].values.max()) for name in ("mass_error", "balance_error")]
+    return _Means(flow, flooded, most, *errors)
 
 
 def _discharge(
@@ -151,15 +171,12 @@ def _nine(network: Network, stations: Stations, average: np.ndarray) -> Table | 
 
 
 def _illustrations(
-    routed: Routed, dates: np.ndarray, flow: np.ndarray, store: xr.Dataset, average: np.ndarray, accumulated: np.ndarray
+    routed: Routed, dates: np.ndarray, flow: np.ndarray, means: _Means, accumulated: np.ndarray
 ) -> list[Illustration]:
     network, shown = routed.rivers.network, slice(0, SHOWN)
     spread = flow[:, 1:, shown] if flow.shape[1] > 2 else None
     names = [gauge.name for gauge in routed.gauges[shown]]
-    most = {
-        "mean of all months": store["fraction_mean"].values.mean(axis=(0, 1)),
-        "largest of any day": store["fraction_max"].values.max(axis=(0, 1)),
-    }
+    most = {"mean of all months": means.flooded, "largest of any day": means.most_flooded}
     return [
         Illustration(
             "hydrographs", figures.hydrographs(dates, {routed.model: flow[:, 0, shown]}, names, spread),
@@ -173,7 +190,7 @@ def _illustrations(
             "Maps of the flooded share of cells.",
         ),
         Illustration(
-            "carried", figures.carried(accumulated, average),
+            "carried", figures.carried(accumulated, means.flow),
             f"Mean discharge of each of {len(network)} cells against the mean runoff of all land above it; what is off"
             " the line has gone into storage.",
             "Mean discharge against accumulated runoff.",
@@ -181,13 +198,13 @@ def _illustrations(
     ]  # fmt: skip
 
 
-def _routing(routed: Routed, store: xr.Dataset, seconds: float) -> Finding:
-    mass, balance = (float(store[name].values.max()) for name in ("mass_error", "balance_error"))
+def _routing(routed: Routed, means: _Means, seconds: float) -> Finding:
+    mass, balance = means.mass_error, means.balance_error
     scores = {
         "mass_error": mass,
         "balance_error_of_a_cell": balance,
         "n": len(routed.rivers.network),
-        "seconds_per_year": seconds,
+        "worker_seconds_per_year": seconds,
         "cells_without_runoff": int((routed.rivers.land < 0).sum()),
         "cells_left_out": routed.rivers.left_out,
     }
