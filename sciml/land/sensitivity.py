@@ -50,8 +50,8 @@ def finding(runs: Mapping[str, str], warmed: Mapping[str, str], where: Layout, t
         lines.append(cells)
     header = ["model", *(variable.replace("_", " ") for variable in variables)]
     text = (
-        f"Every day {WARMING:g} K warmer, at the same relative humidity where the demand is a humidity deficit, and with"
-        " the potential evaporation left as it is where it is that. No reference was run so: this is how far the"
+        f"Every day {WARMING:g} K warmer, at the same relative humidity where the demand is a humidity deficit, and"
+        " with the potential evaporation left as it is where it is that. No reference was run so: this is how far the"
         " emulators agree, not how right they are."
     )
     section = Section(

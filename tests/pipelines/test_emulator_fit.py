@@ -285,3 +285,12 @@ def test_the_rhine_at_lobith(real_data: Path) -> None:
     assert own["nse"] >= 0.92 and own["nse"] > one["nse"]
     assert abs(own["peak_lag_days"]) <= 1 and own["peaks"] >= 8
     assert table.loc[("observed", "pcrglobwb"), "nse"] == pytest.approx(0.36, abs=0.01)
+
+
+def test_a_warmer_sky_melts_snow_and_takes_runoff(small_earth: None, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main([*QUICK, "--experiment", "free_run,sensitivity", "--run-dir", str(run)]) == 0
+    change = scores_of(run)["sensitivity"]["linear_reservoir"]
+    assert change["change_snow"] < 0.0
+    assert change["change_evaporation"] > 0.0
+    assert change["change_runoff"] == pytest.approx(-change["change_evaporation"], abs=0.05)
