@@ -41,10 +41,10 @@ def findings(url: str, model: str, where: Places, took: Mapping[str, float]) -> 
         ["variable", "5 %", "median", "95 %"],
         rows,
     )
+    alone, written = took["worker_seconds_per_year"], took["worker_seconds_per_year_with_writing"]
     said = (
-        f"{cells:,} cells ran through {years} years with model {model}: {took['worker_seconds_per_year']:.3g} s of a"
-        f" worker a year, reading included, {took['worker_seconds_per_year_with_writing']:.3g} with writing; the largest worker"
-        f" had {took['peak_memory_gib']:.2f} GiB."
+        f"{cells:,} cells ran through {years} years with model {model}: {alone:.3g} s of a worker a year, reading"
+        f" included, {written:.3g} s with writing; the largest worker had {took['peak_memory_gib']:.2f} GiB."
     )
     blocks: list[Illustration | Table] = [table]
     if cells >= ENOUGH:
