@@ -27,7 +27,7 @@ from sciml.land.steps import FIT_VERSION, RUN_VERSION, FitCells, RunCells, fit_t
 from sciml.land.trials import Trial, trials
 from sciml.report.results import write_report
 
-# of one core, for a cell and a year of training; measured at two starts
+# of one core, for a cell and a year of training; measured at four starts
 SECONDS_PER_CELL_YEAR = {"paper": 1.5, "closed": 0.4, "sciml": 0.5, "linear_reservoir": 0.1}
 
 
@@ -148,7 +148,7 @@ def _fit_and_run(
             FitCells(source, name, trial.train, config.fitting_weights, scheme, config.fit, config.starts, config.seed),
             config=fields,
             inputs=inputs,
-            seconds=SECONDS_PER_CELL_YEAR[name] * config.starts / 2 * years * where.block,
+            seconds=SECONDS_PER_CELL_YEAR[name] * config.starts / 4 * years * where.block,
             memory_bytes=600 << 20,
         )
     )

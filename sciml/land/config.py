@@ -34,8 +34,10 @@ class EmulatorFitConfig(Config):
     models: tuple[EmulatorModel, ...] = Field(("all",), description="emulators; climatology stands beside them")
     weights: tuple[str, ...] = Field((), description="variable=weight in the fit, each beside 1 / variance of anomaly")
     scheme: Literal["explicit", "implicit"] = Field("explicit", description="time step of paper and closed")
-    fit: Literal["best", "descent", "evolution"] = Field("best", description="how minima are looked for")
-    starts: int = Field(2, ge=1, description="descents of each fit")
+    fit: Literal["best", "descent", "evolution"] = Field(
+        "best", description="how minima are looked for; best: descent, and evolution where months disagree"
+    )
+    starts: int = Field(4, ge=1, description="descents of each fit")
     cells_per_item: int = Field(3, ge=1, description="cells that one item fits")
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from sciml.land.run import simulate
 from sciml.land.search import Method, SearchOptions
 from sciml.land.source import CellBlock, LandSource, Layout
 
-FIT_VERSION = 1  # raise it where the same cells give other parameters
+FIT_VERSION = 2  # raise it where the same cells give other parameters
 RUN_VERSION = 1  # raise it where the same parameters give other runs
 SPIN_UPS = 3  # times that the first year is run before a record
 YEAR = 365
@@ -88,7 +88,9 @@ class FitCells:
         cut = Targets(targets.dates[part], known, targets.stamp)
         common = {"weights": weights, "scheme": self.scheme, "seed": self.seed}
         if self.model in FREELY:
-            options = SearchOptions(method=self.method, screened=FREE.screened, starts=self.starts)
+            # evolution of tens of parameters over a whole record costs more than more starts
+            method: Method = "descent" if self.method == "best" else self.method
+            options = SearchOptions(method=method, screened=FREE.screened, starts=self.starts)
             return fit_free(model, forcing.days(part), cut, record.names, repeats=2, options=options, **common)
         options = SearchOptions(method=self.method, screened=100, starts=max(self.starts, 4))
         return fit_months(model, forcing.days(part), cut, record.names, options=options, **common)
