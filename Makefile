@@ -42,6 +42,9 @@ bench: $(V)/.stamp
 	$(V)/bin/python bench/training.py
 	$(V)/bin/python bench/ingest.py
 	$(V)/bin/python bench/superres.py
+	$(V)/bin/python bench/land.py
+	$(V)/bin/python bench/land_fit.py
+	$(V)/bin/python bench/routing.py
 
 clean:
 	rm -rf $(V) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

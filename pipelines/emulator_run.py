@@ -66,8 +66,8 @@ from sciml.rivers.steps import (
 TRAINED_YEARS = 3  # of the generated Earth: enough to show the way in a minute
 CELLS_OF_A_FIT = 8
 FIT_SECONDS = 0.2  # of one core, for a cell, a year of training and a start
-RUN_SECONDS = 4e-5  # of one core, for a cell, a year and a member, with reading and writing
-ROUTE_SECONDS = {"linear": 3e-4, "inertial": 2e-3}  # the same
+RUN_SECONDS = 2e-4  # of one core, for a cell, a year and a member, with reading and writing
+ROUTE_SECONDS = {"linear": 5e-5, "inertial": 3e-4}  # the same
 
 
 def job(config: EmulatorRunConfig, engine: Engine) -> str:

@@ -211,24 +211,27 @@ class RouteYear:
                 steady(network, made, water.mean(axis=0), boundary=self.boundary) if start is None else State(*start)
             )
             run = route_inertial(network, water, made, state, boundary=self.boundary)
-            balance = balance_error(network, water, run.discharge, run.state.storage - state.storage)
+            balance = balance_error(network, water, run.discharge, state.storage, run.state.storage)
             return run.discharge, run.state.storage, run.state.flow, run.mass_error, balance, run.fraction
         stores = balanced(network, water.mean(axis=0), stays) if start is None else Stores(*start)
         run = route_linear(network, water, stays, stores)
-        change = run.stores.river + run.stores.delay - stores.river - stores.delay
-        balance = balance_error(network, water, run.discharge, change)
+        held = [one.river + one.delay for one in (stores, run.stores)]
+        balance = balance_error(network, water, run.discharge, *held)
         fraction = rating_fraction(made, run.discharge)
         return run.discharge, run.stores.river, run.stores.delay, run.mass_error, balance, fraction
 
 
-def balance_error(network: Network, water: np.ndarray, discharge: np.ndarray, change: np.ndarray) -> float:
-    """The worst cell's |runoff of all above - its discharge - what they have stored more|, relative to the largest.
+def balance_error(
+    network: Network, water: np.ndarray, discharge: np.ndarray, before: np.ndarray, after: np.ndarray
+) -> float:
+    """The worst cell's |runoff of all above - its discharge - what they have stored more|, relative to the largest of
+    these and of the water that they hold.
 
-    water: (time, cell) [kg m-2 day-1]; discharge: (time, cell) [m3 s-1]; change: (cell,) [m3].
+    water: (time, cell) [kg m-2 day-1]; discharge: (time, cell) [m3 s-1]; before, after: (cell,) [m3] in the rivers.
     """
     entered = accumulate(network, water_input(network, water.sum(axis=0)) * SECONDS)
-    left, stored = discharge.sum(axis=0) * SECONDS, accumulate(network, change)
-    scale = np.maximum.reduce([entered, np.abs(left), np.abs(stored), np.ones(len(network))])
+    left, stored = discharge.sum(axis=0) * SECONDS, accumulate(network, after - before)
+    scale = np.maximum.reduce([entered, np.abs(left), accumulate(network, after), np.ones(len(network))])
     return float((np.abs(entered - left - stored) / scale).max())
 
 

@@ -21,6 +21,7 @@ from sciml.rivers.steps import (
     RiverYear,
     RouteYear,
     RunYears,
+    balance_error,
     by_month,
     cut,
     mean_template,
@@ -108,6 +109,16 @@ def test_the_long_term_mean_is_the_runoff_above_at_every_cell() -> None:
     run = route_linear(network, np.tile(runoff, (40, 1)), stays, balanced(network, runoff, stays))
     expected = accumulate(network, water_input(network, runoff))
     np.testing.assert_allclose(run.discharge.mean(axis=0), expected, rtol=1e-9)
+
+
+def test_a_cell_that_loses_water_is_found() -> None:
+    network = comb()
+    runoff, stays = np.full((40, len(network)), 2.0), reservoirs(network)
+    run = route_linear(network, runoff, stays)
+    nothing = np.zeros(len(network))
+    assert balance_error(network, runoff, run.discharge, nothing, run.stores.river) < 1e-12
+    run.discharge[:, 5] *= 1.0 - 1e-6
+    assert balance_error(network, runoff, run.discharge, nothing, run.stores.river) > 1e-7
 
 
 def test_cells_that_the_network_lacks_are_refused_or_counted() -> None:
