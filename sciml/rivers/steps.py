@@ -22,7 +22,7 @@ from sciml.rivers.inertial import State, route_inertial, steady
 from sciml.rivers.linear import Reservoirs, Stores, balanced, reservoirs, route_linear
 from sciml.rivers.network import SECONDS, Network, accumulate, find_cells, open_network, water_input
 
-ROUTE_VERSION = 1  # raise it where the same runoff gives other rivers
+ROUTE_VERSION = 2  # raise it where the same runoff gives other rivers
 Routing = Literal["linear", "inertial"]
 DAYS = 366
 
