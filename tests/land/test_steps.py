@@ -9,12 +9,22 @@ import xarray as xr
 
 from sciml.core.errors import InputError
 from sciml.generated import land as generated
-from sciml.land.forcing import Forcing, Record, Targets
+from sciml.land.forcing import Forcing, Record, Targets, saturation_humidity
 from sciml.land.models import with_potential_evaporation
 from sciml.land.registry import MODELS
 from sciml.land.run import simulate
 from sciml.land.source import CellBlock, LandSource, layout
-from sciml.land.steps import SPIN_UPS, FitCells, RunCells, Years, fit_template, free_run, model_for, run_template
+from sciml.land.steps import (
+    SPIN_UPS,
+    FitCells,
+    RunCells,
+    Years,
+    fit_template,
+    free_run,
+    model_for,
+    run_template,
+    warmer,
+)
 
 FIRST, LAST = 1996, 2001  # of the record
 SOURCE = LandSource("unused")
@@ -132,11 +142,22 @@ def test_a_free_run_is_a_simulation_after_its_first_year_again_and_again(name: s
 def test_warming_is_warmer_weather(whole: Record) -> None:
     model = MODELS["sciml"]
     theta = model.prior(2)
-    hot = replace(whole.forcing, temperature=whole.forcing.temperature + 2.0)
+    hot = warmer(whole.forcing, 2.0)
+    np.testing.assert_array_equal(hot.temperature, whole.forcing.temperature + 2.0)
     one, two = free_run(model, whole.forcing, theta, warming=2.0), free_run(model, hot, theta)
     for name in one:
         np.testing.assert_array_equal(one[name], two[name])
     assert one["snow"].mean() < free_run(model, whole.forcing, theta)["snow"].mean()
+
+
+def test_a_warmer_sky_keeps_its_relative_humidity_and_a_given_potential_evaporation(whole: Record) -> None:
+    relative, pressure = 0.6, 9e4
+    saturated = [saturation_humidity(whole.forcing.temperature + more, np.full(1, pressure)) for more in (0.0, 2.0)]
+    damp = replace(whole.forcing, demand=(1.0 - relative) * saturated[0], demand_kind="humidity_deficit")
+    # q is not quite in proportion to the vapour's pressure
+    np.testing.assert_allclose(warmer(damp, 2.0).demand, (1.0 - relative) * saturated[1], rtol=0.01)
+    given = replace(damp, demand_kind="potential_evaporation")
+    np.testing.assert_array_equal(warmer(given, 2.0).demand, given.demand)
 
 
 def test_a_stored_run_stands_on_the_days_of_its_record(whole: Record, tmp_path: Path) -> None:
