@@ -13,7 +13,7 @@ from sciml.data.stores import Template, Variable, create_store, write_region
 from sciml.rivers.channel import channel, normal_depth
 from sciml.rivers.inertial import route_inertial, steady
 from sciml.rivers.linear import balanced, reservoirs, route_linear
-from sciml.rivers.network import Network, accumulate, build, water_input
+from sciml.rivers.network import Network, accumulate, build, open_network, water_input
 from sciml.rivers.stations import watched
 from sciml.rivers.steps import (
     MeanRunoff,
@@ -194,3 +194,16 @@ def test_runoff_of_another_store_has_its_own_rivers(tmp_path: Path) -> None:
     url, _ = runoff_store(tmp_path, network)
     rivers = rivers_of(NetworkSource(made=comb, settings=0), url)
     assert (np.sort(rivers.land) == np.arange(8)).all()
+
+
+def test_a_region_of_a_real_network_keeps_its_rivers(real_data: Path) -> None:
+    network = open_network(f"{real_data}/hydro/river_network/river_networks_0p5deg.nc:ddm30_ldd")
+    near = (np.abs(network.lat - 51.25) < 0.1) & (np.abs(network.lon - 6.75) < 0.1)  # on the Rhine
+    rhine = network.basin == network.basin[np.flatnonzero(near)[0]]
+    rivers = cut(network, network.lat[rhine], network.lon[rhine])
+    assert len(rivers.network) == rhine.sum() and len(rivers.network.outlet) == 1
+    assert rivers.network.upstream_area.max() == network.upstream_area[rhine].max()
+    assert 1.5e11 < rivers.network.upstream_area.max() < 2.5e11  # the Rhine has 185,000 km2
+    np.testing.assert_allclose(
+        accumulate(rivers.network, rivers.network.area), rivers.network.upstream_area, rtol=1e-12
+    )
