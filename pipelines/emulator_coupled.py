@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
+from pipelines.emulator_discharge import nested
 from pipelines.emulator_run import (
     Channels,
     LandRun,
@@ -19,30 +22,36 @@ from pipelines.emulator_run import (
     mean_stage,
     river_stage,
 )
+from sciml.core.digest import fingerprint
+from sciml.core.errors import InputError
+from sciml.data.readers.pcrglobwb import stations_of
 from sciml.generated import land as generated_land
 from sciml.generated import rivers as generated
 from sciml.land.config import EmulatorFitConfig
 from sciml.land.report import LABELS
-from sciml.land.simulation import SIMULATION_VERSION, ReferenceYear, dates_of, places, template, years_of_run
-from sciml.land.source import LandSource
+from sciml.land.simulation import SIMULATION_VERSION, Places, ReferenceYear, dates_of, places, template, years_of_run
+from sciml.land.source import LandSource, Layout
 from sciml.land.steps import Years
-from sciml.land.trials import periods
+from sciml.land.subareas import SubareaYear
+from sciml.land.trials import Trial, periods
 from sciml.report.results import Finding
 from sciml.rivers.coupled import Coupled, finding
-from sciml.rivers.network import Network
+from sciml.rivers.gauges import gauge_cells as gauge_cells_of
+from sciml.rivers.network import Network, find_cells
 from sciml.rivers.stations import Gauge
-from sciml.rivers.steps import NetworkSource, cut
+from sciml.rivers.steps import NetworkSource, Rivers, cut
 
 LEAST_AREA = 5e9  # m2 upstream of a gauge: two cells at least
 
 
 def coupled(config: EmulatorFitConfig, engine: Engine) -> Finding:
     """All stages and scores."""
-    network, gauges, stores, train, test = _stages(config, engine)
+    rivers, gauges, stores, train, test = _stages(config, engine)
     reference = stores.pop("reference")
     driven = {name: store.url for name, store in stores.items()}
     trained = f"{train.first}-{train.last}"
-    return finding(Coupled(reference.url, driven, network, gauges, test.first, test.last, trained), LABELS)
+    found = Coupled(reference.url, driven, rivers.network, rivers.land >= 0, gauges, test.first, test.last, trained)
+    return finding(found, LABELS)
 
 
 def plan_coupled(config: EmulatorFitConfig, planned: Plan) -> None:
@@ -52,7 +61,7 @@ def plan_coupled(config: EmulatorFitConfig, planned: Plan) -> None:
 
 def _stages(
     config: EmulatorFitConfig, engine: Engine | Plan
-) -> tuple[Network, list[Gauge], dict[str, StoreRef], Years, Years]:
+) -> tuple[Rivers, list[Gauge], dict[str, StoreRef], Years, Years]:
     settings = generated.RiverConfig(config.seed)
     source = LandSource("generated", made=generated.made, settings=settings)
     inputs = {"generated": [generated.VERSION, generated_land.VERSION, asdict(settings)]}
@@ -85,7 +94,7 @@ def _stages(
         )
         for name, store in known.items()
     }
-    return rivers.network, gauges, stores, train, test
+    return rivers, gauges, stores, train, test
 
 
 def _reference(engine: Engine | Plan, run: LandRun, usual: Years | None) -> StoreRef:
@@ -107,3 +116,89 @@ def _gauges(network: Network) -> list[Gauge]:
         if area >= LEAST_AREA
     ]
     return sorted(found, key=lambda gauge: -gauge.cell_area)
+
+
+def coupled_gauges(
+    config: EmulatorFitConfig,
+    engine: Engine,
+    source: LandSource,
+    where: Layout,
+    trial: Trial,
+    runs: Mapping[str, StoreRef],
+) -> Finding:
+    """The same for tables of nested gauges: runoff spread over the cells of --network above the lowest gauge."""
+    address = NetworkSource(config.network)
+    whole = address.open()
+    nest, at = _nest(config, source, whole)
+    above = np.stack([upstream_of(whole, cell) for cell in at])
+    lowest = np.flatnonzero(above[-1])
+    sub_area = tuple(int(np.argmax(above[:, cell])) for cell in lowest)
+    areas = tuple(float(whole.upstream_area[cell]) for cell in at)
+    cells = Places(tuple(f"cell {i}" for i in range(len(lowest))), whole.lat[lowest], whole.lon[lowest],
+                   whole.area[lowest] / 1e6, lowest, lowest)  # fmt: skip
+    numbers = [next(i for i, r in enumerate(source.records()) if r.names[0] == name) for name in nest]
+    first = max(source.records()[i].forcing.dates[0] for i in numbers)
+    last = min(source.records()[i].forcing.dates[-1] for i in numbers)
+    years = years_of_run(np.arange(first, last + 1), None, config.files)
+    rivers = cut(whole, cells.lat, cells.lon)
+    gauge_cells = find_cells(rivers.network, whole.lat[list(at)], whole.lon[list(at)])
+    gauges = [
+        Gauge(name, int(cell), float("nan"), area, float("nan"))
+        for name, cell, area in zip(nest, gauge_cells, areas, strict=True)
+    ]
+    inputs = {"network": fingerprint(config.network.rpartition(":")[0] or config.network), "address": config.network}
+    run = LandRun(source, cells, years, "reference", StoreRef("", ""), "explicit", ("runoff",), len(lowest),
+                  inputs={**inputs, "files": fingerprint(config.files)})  # fmt: skip
+    rows = tuple(where.names.index(name) for name in nest)
+    known = {}
+    nothing = StoreRef("", "")
+    for name, store in {"reference": nothing, "climatology": nothing, **runs}.items():
+        usual = trial.train if name == "climatology" else None
+        function = SubareaYear(
+            source, tuple(numbers), areas, sub_area, years[0], store.url, rows, str(where.dates[0]), usual
+        )
+        options = {"first_year": years[0], "areas": areas, "gauges": nest, "usual": usual and asdict(usual)}
+        known[name] = engine.stage(
+            Stage(
+                f"coupled_land_{name}", SIMULATION_VERSION, cell_years(run),
+                template(cells, years, run.outputs, 0, run.block, None), function, config=options,
+                inputs={**(run.inputs or {}), "run": store.digest}, seconds=0.1, memory_bytes=100 << 20,
+            )
+        )  # fmt: skip
+    mean = mean_stage(engine, "coupled_mean_runoff", known["reference"], run)
+    routing = Channels(address, inputs, "inertial")
+    watched = tuple(gauge.cell for gauge in gauges)
+    stores = {
+        name: river_stage(engine, f"coupled_rivers_{name}", routing, rivers, watched, store, mean, run).url
+        for name, store in known.items()
+    }
+    reference = stores.pop("reference")
+    trained = f"{trial.train.first}-{trial.train.last}"
+    test = trial.test
+    return finding(
+        Coupled(reference, stores, rivers.network, rivers.land >= 0, gauges[::-1], test.first, test.last, trained),
+        LABELS,
+    )
+
+
+def _nest(config: EmulatorFitConfig, source: LandSource, network: Network) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Gauges of the largest river from the highest down, and their cells."""
+    known = stations_of(config.files)
+    names = {record.names[0] for record in source.records()}
+    order = max(nested({name: known[name] for name in names & set(known)}).values(), key=len, default=())
+    found = [known[name] for name in order]
+    lat, lon, area = (np.array([getattr(s, key) for s in found]) for key in ("lat", "lon", "area_km2"))
+    at = gauge_cells_of(network, lat, lon, 1e6 * area)
+    if not len(order) or (at < 0).any():
+        raise InputError(f"--network {config.network}: no cell for the gauges {', '.join(order) or 'of the tables'}, by"
+                         " place and area; give a network of their region")  # fmt: skip
+    return order, tuple(int(cell) for cell in at)
+
+
+def upstream_of(network: Network, cell: int) -> np.ndarray:
+    """(cell,) whether each drains through this one, itself too."""
+    found = np.zeros(len(network), bool)
+    found[cell] = True
+    for i in range(cell, -1, -1):  # upstream cells stand before
+        found[i] |= network.downstream[i] >= 0 and found[network.downstream[i]]
+    return found

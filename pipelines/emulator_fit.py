@@ -15,7 +15,7 @@ if __name__ == "__main__":  # from a checkout or a submitted working directory, 
 
 from cluster.job import Engine, Plan, run_job
 from cluster.stages import Stage, StoreRef
-from pipelines.emulator_coupled import coupled, plan_coupled
+from pipelines.emulator_coupled import coupled, coupled_gauges, plan_coupled
 from pipelines.emulator_discharge import discharge, require_gauges
 from sciml.core.digest import fingerprint
 from sciml.core.urls import members
@@ -39,7 +39,7 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
         print(note, flush=True)
     title = "Land surface, emulated"
     first = trials(config, records)[0]
-    if config.experiments == ("coupled",):
+    if config.experiments == ("coupled",) and config.source == "generated":
         found = [coupled(config, engine)]
         return write_report(
             engine.run.url, config.pipeline, title, found, report.facts(config, records, engine.run.stores, first)
@@ -60,7 +60,10 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
     if "discharge" in config.experiments:
         findings.append(discharge(config, engine, source, where, first, runs))
     if "coupled" in config.experiments:
-        findings.append(coupled(config, engine))
+        if config.source == "generated":
+            findings.append(coupled(config, engine))
+        else:
+            findings.append(coupled_gauges(config, engine, source, where, first, runs))
     if "sensitivity" in config.experiments:
         warmed = {name: _warmed(config, engine, source, where, name, fit, inputs) for name, fit in fits.items()}
         urls = [{name: store.url for name, store in stores.items()} for stores in (runs, warmed)]
@@ -72,9 +75,9 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
 
 def plan(config: EmulatorFitConfig, planned: Plan) -> None:
     """Fits and runs; the records are read to be counted."""
-    if "coupled" in config.experiments:
+    if "coupled" in config.experiments and config.source == "generated":
         plan_coupled(config, planned)
-    if config.experiments == ("coupled",):
+    if config.experiments == ("coupled",) and config.source == "generated":
         return
     source = _source(config)
     records = source.records()

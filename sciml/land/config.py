@@ -38,6 +38,7 @@ class EmulatorFitConfig(Config):
         "best", description="how minima are looked for; best: descent, and evolution where months disagree"
     )
     starts: int = Field(4, ge=1, description="descents of each fit")
+    network: str = Field("", description="of coupled on tables: FILE:variable of directions")
     cells_per_item: int = Field(3, ge=1, description="cells that one item fits")
 
     @model_validator(mode="after")
@@ -56,8 +57,14 @@ class EmulatorFitConfig(Config):
             raise ValueError("--experiment planted needs --source generated: nothing is planted in files")
         if "discharge" in self.experiment and self.source != "pcrglobwb":
             raise ValueError("--experiment discharge needs --source pcrglobwb, which has routed discharge")
-        if "coupled" in self.experiment and self.source != "generated":
-            raise ValueError("--experiment coupled needs --source generated, which has a reference with its own rivers")
+        if (
+            "coupled" in self.experiment
+            and self.source != "generated"
+            and not (self.source == "pcrglobwb" and self.network)
+        ):
+            raise ValueError("--experiment coupled needs --source generated, or pcrglobwb with --network")
+        if self.network and (self.source != "pcrglobwb" or "coupled" not in self.experiment):
+            raise ValueError("--network would not be read: it is of --source pcrglobwb with --experiment coupled")
         _ = self.fitting_weights
         return self
 

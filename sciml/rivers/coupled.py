@@ -20,11 +20,14 @@ MUST = {"nse_discharge": 0.8, "r_fraction": 0.85, "csi": 0.6}
 
 @dataclass(frozen=True, eq=False)
 class Coupled:
-    """Stores of `RouteYear`: the reference's, and each driver's, on one network with one set of channels."""
+    """Stores of `RouteYear`: the reference's, and each driver's, on one network with one set of channels. land:
+    (cell,) bool, cells with runoff, whose floods count: a mouth below the last gauge may be under the sea's level.
+    """
 
     reference: str
     driven: Mapping[str, str]
     network: Network
+    land: np.ndarray
     gauges: Sequence[Gauge]
     first_test: int
     last_test: int
@@ -43,7 +46,9 @@ def finding(found: Coupled, labels: Mapping[str, str]) -> Finding:
         driven = series(url)[1][tested, 0]
         shown[name] = driven
         each = nse(reference, driven)
-        scores[name] = discharge_scores(each, reference, driven) | flood_scores(truth, _fractions(url, found))
+        scores[name] = discharge_scores(each, reference, driven) | flood_scores(
+            truth[:, found.land], _fractions(url, found)[:, found.land]
+        )
         scores[name]["gauges"] = {g.name: float(v) for g, v in zip(found.gauges, each, strict=True)}
         frames.append(
             pd.DataFrame({"experiment": "coupled", "model": name, "unit": [g.name for g in found.gauges],

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from pipelines import emulator_fit, emulator_run
+from pipelines.emulator_coupled import upstream_of
 from sciml.data.stores import open_store
 from sciml.generated import rivers as generated
 from sciml.generated.rivers import RiverConfig
+from tests.rivers.made import forest
 
 QUICK = ["--executor", "serial"]
 
@@ -65,3 +67,31 @@ def test_coupled_needs_the_generated_earth(tmp_path: Path, capsys: pytest.Captur
     options = ["--source", "caravan", "--files", "F.csv.gz", "--experiment", "coupled"]
     assert emulator_fit.main([*options, "--run-dir", str(tmp_path / "run")]) == 2
     assert "--source generated" in capsys.readouterr().err
+
+
+def test_cells_above_a_gauge_have_its_area() -> None:
+    network = forest(200, 3)
+    for cell in range(0, 200, 17):
+        assert network.area[upstream_of(network, cell)].sum() == pytest.approx(network.upstream_area[cell])
+
+
+def test_a_network_is_for_coupled_tables_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert emulator_fit.main(["--network", "N.nc:ldd", "--run-dir", str(tmp_path / "run")]) == 2
+    assert "--network would not be read" in capsys.readouterr().err
+
+
+def test_rivers_of_real_tables(real_data: Path, tmp_path: Path) -> None:
+    """The Rhine on DDM30, driven by the quickest emulator: water adds up, the reference is not its own driver."""
+    run = tmp_path / "run"
+    options = ["--source", "pcrglobwb", "--files", f"{real_data}/hydro/pcrglobwb_rhine/pred_*.csv.gz"]
+    options += ["--train", "1981:1995", "--test", "1996:2000", "--models", "linear_reservoir", "--starts", "1"]
+    options += ["--network", f"{real_data}/hydro/river_network/river_networks_0p5deg.nc:ddm30_ldd"]
+    assert emulator_fit.main([*options, "--experiment", "coupled", *QUICK, "--run-dir", str(run)]) == 0
+    scores = json.loads((run / "metrics.json").read_text())["scores"]["coupled"]
+    assert list(scores["linear_reservoir"]["gauges"]) == ["lobith", "maxau", "basel"]
+    stores = json.loads((run / "stores.json").read_text())
+    with open_store(str(run / "stages" / stores["coupled_rivers_reference"])) as rivers:
+        assert float(rivers["mass_error"].max()) < 1e-9
+        mean = rivers["discharge"].sel(year=slice(1996, 2000)).mean(("year", "member", "day")).values
+    assert (np.diff(mean) > 0).all()  # from Basel down to Lobith
+    assert 1500 < mean[-1] < 4000  # about 2,300 m3/s are observed there
