@@ -2,6 +2,7 @@
 
 On the generated Earth: all land of three tiles with the drainage along which model A routes its water. Emulators are
 fitted on the training years alone and run freely through all of them; channels are the reference's for every driver.
+On tables of nested gauges: the runoff of their sub-areas over the cells of a real network, from the sea up.
 """
 
 from collections.abc import Mapping
