@@ -22,7 +22,7 @@ from sciml.core.urls import members
 from sciml.generated import land as generated
 from sciml.land import report, sensitivity
 from sciml.land.config import EmulatorFitConfig
-from sciml.land.source import LandSource, Layout, layout
+from sciml.land.source import LandSource, Layout, held_bytes, layout
 from sciml.land.steps import FIT_VERSION, RUN_VERSION, FitCells, RunCells, fit_template, model_for, run_template
 from sciml.land.trials import Trial, trials
 from sciml.report.results import write_report
@@ -152,7 +152,7 @@ def _fit_and_run(
             config=fields,
             inputs=inputs,
             seconds=SECONDS_PER_CELL_YEAR[name] * config.starts / 4 * years * where.block,
-            memory_bytes=600 << 20,
+            memory_bytes=(600 << 20) + held_bytes(records),
         )
     )
     run = engine.stage(
@@ -165,7 +165,7 @@ def _fit_and_run(
             config={"scheme": scheme},
             inputs={**inputs, "fit": fit.digest},
             seconds=0.1,
-            memory_bytes=(200 << 20) + 8 * days * where.block * (len(model.outputs) + 8),
+            memory_bytes=(200 << 20) + held_bytes(records) + 8 * days * where.block * (len(model.outputs) + 8),
         )
     )
     return fit, run

@@ -36,11 +36,11 @@ def of_free_run(
     at = where.names.index(unit)
     record = item.of(source).select(slice(at - item.cell_start, at - item.cell_start + 1))
     dates = record.forcing.dates
-    first = int((dates[0] - where.dates[0]).astype(int))
+    place = (dates - where.dates[0]).astype(int)
     series = {}
     for name, url in runs.items():
         with open_store(url) as store:
-            part = store.isel(cell=at, time=slice(first, first + len(dates))).load()
+            part = store.isel(cell=at, time=place).load()
         series[name] = {str(v): part[v].values for v in part.data_vars}
     shown = [
         Illustration(

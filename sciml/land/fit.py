@@ -176,11 +176,10 @@ def _fields(model: Model, forcing: Forcing) -> dict[str, np.ndarray]:
 
 
 def _stores(model: Model, targets: Targets, day: int | np.ndarray) -> np.ndarray:
-    """The reference's stores at the end of days, (state, [day,] cell); those it lacks are empty."""
-    some = next(iter(targets.values.values()))
-    return np.stack(
-        [targets.values[name][day] if name in targets.values else np.zeros_like(some[day]) for name in model.states]
-    )
+    """The reference's stores of days, (state, [day,] cell); those it lacks are empty."""
+    some = np.zeros_like(next(iter(targets.values.values()))[day])
+    known = [targets.values.get(name.removesuffix("_end")) for name in model.states]  # as `means` calls them
+    return np.stack([some if values is None else values[day] for values in known])
 
 
 def month_runs(model: Model, forcing: Forcing, targets: Targets, month: int, memory: int = 16 * 2**20) -> Runs:

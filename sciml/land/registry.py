@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from sciml.land.columns import SCIML, SCIML_MEAN
+from sciml.land.columns import SCIML
 from sciml.land.models import CLOSED, PAPER, Model
 from sciml.land.reservoir import LINEAR_RESERVOIR
 
 MODELS: Mapping[str, Model] = {model.name: model for model in (PAPER, CLOSED, SCIML, LINEAR_RESERVOIR)}
-MEANS: Mapping[str, Model] = {"sciml": SCIML_MEAN}  # those that also give means of their stores over a step

@@ -86,9 +86,9 @@ def scored(
 
 def series(url: str, cells: slice, dates: np.ndarray, where: Layout) -> dict[str, np.ndarray]:
     """variable -> (time, cell) of a stored run, on the dates of a record."""
-    first = int((dates[0] - where.dates[0]).astype(int))
+    place = (dates - where.dates[0]).astype(int)
     with open_store(url) as store:
-        part = store.isel(cell=cells, time=slice(first, first + len(dates))).load()
+        part = store.isel(cell=cells, time=place).load()
     return {str(name): values.values.T.astype(np.float64) for name, values in part.data_vars.items()}
 
 
@@ -165,6 +165,8 @@ def _words(group: Sequence[Scored], table: pd.DataFrame) -> list[str]:
     words = []
     for variable in medians.index:
         ranked = medians.loc[variable].dropna().sort_values(ascending=False)
+        if not len(ranked):  # the reference does not vary
+            continue
         words.append(f"{NAMES[variable]}: {LABELS[ranked.index[0]]} ({ranked.iloc[0]:.2f})")
     return [told, "Highest median NSE: " + "; ".join(words) + "."]
 

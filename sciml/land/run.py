@@ -134,8 +134,13 @@ def months_of(dates: np.ndarray) -> np.ndarray:
 
 
 def step_days(dates: np.ndarray) -> float:
-    """Length of a step [day]; 1 for a single date."""
+    """Length of a step [day]; 1 for a single date. Between daily dates a missing 29 February is no gap: some calendars
+    have none."""
     gaps = np.diff(dates.astype("datetime64[D]")).astype(np.int64)
+    skipped = dates[:-1].astype("datetime64[D]") + 1
+    day = (skipped - skipped.astype("datetime64[M]").astype("datetime64[D]")).astype(int) + 1
+    daily = len(gaps) and np.median(gaps) == 1
+    gaps[(gaps == 2) & (months_of(skipped) == 1) & (day == 29) & bool(daily)] = 1
     uneven = np.flatnonzero(gaps != gaps[0]) if len(gaps) else gaps
     if len(uneven) or (len(gaps) and gaps[0] < 1):
         place = int(uneven[0]) if len(uneven) else 0

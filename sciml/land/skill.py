@@ -148,7 +148,12 @@ def summary(scores: pd.DataFrame) -> dict[str, dict[str, object]]:
         }
         medians = rows.groupby("variable")[keys].median()
         whole = {f"{key}_{variable}": _number(medians.loc[variable, key]) for variable in medians.index for key in keys}
-        found[str(model)] = {**whole, "n": len(units), "n_days": int(rows["n"].sum()), "units": units}
+        found[str(model)] = {
+            **whole,
+            "n": len(units),
+            "n_days": int(rows.groupby("unit")["n"].max().sum()),
+            "units": units,
+        }
     return found
 
 

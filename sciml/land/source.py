@@ -10,6 +10,8 @@ import numpy as np
 from sciml.land.forcing import Record
 from sciml.land.sources import Demand, read_records
 
+MOST_ITEMS = 5000
+
 
 @dataclass(frozen=True)
 class LandSource:
@@ -31,6 +33,16 @@ def _records(source: LandSource) -> list[Record]:
     if source.made is not None:
         return source.made(source.settings)
     return read_records(source.kind, source.files, demand=source.demand)
+
+
+def held_bytes(records: list[Record]) -> int:
+    """Memory of the series of records, which every worker holds."""
+    arrays = [
+        array
+        for one in records
+        for array in (*one.targets.values.values(), one.forcing.rain, one.forcing.snowfall, one.forcing.temperature)
+    ]
+    return sum(array.nbytes for array in arrays) + sum(one.forcing.demand.nbytes for one in records)
 
 
 @dataclass(frozen=True)
@@ -63,9 +75,9 @@ class Layout:
 
 
 def layout(records: list[Record], cells_per_item: int) -> Layout:
-    """Blocks of at most cells_per_item cells; one cell an item where records are shorter than that or differ."""
+    """Blocks of cells_per_item cells, or more where these were too many items; one cell an item of several records."""
     sizes = [len(record.names) for record in records]
-    block = cells_per_item if len(records) == 1 else 1
+    block = max(cells_per_item, -(-sum(sizes) // MOST_ITEMS)) if len(records) == 1 else 1
     items, start = [], 0
     for number, size in enumerate(sizes):
         for first in range(0, size, block):

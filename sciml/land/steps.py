@@ -9,14 +9,15 @@ import xarray as xr
 from sciml.core.errors import InputError
 from sciml.data.stores import Template, Variable, open_store
 from sciml.land.fit import FREE, Fit, fit_free, fit_months
-from sciml.land.forcing import Forcing, Record, Stamp, Targets, vapour_pressure
+from sciml.land.forcing import Forcing, Record, Stamp, Targets, split_precipitation, vapour_pressure
+from sciml.land.means import MEANS
 from sciml.land.models import Model, Scheme, with_potential_evaporation
-from sciml.land.registry import MEANS, MODELS
+from sciml.land.registry import MODELS
 from sciml.land.run import simulate
 from sciml.land.search import Method, SearchOptions
 from sciml.land.source import CellBlock, LandSource, Layout
 
-FIT_VERSION = 2  # raise it where the same cells give other parameters
+FIT_VERSION = 3  # raise it where the same cells give other parameters
 RUN_VERSION = 1  # raise it where the same parameters give other runs
 SPIN_UPS = 3  # times that the first year is run before a record
 YEAR = 365
@@ -119,11 +120,11 @@ class RunCells:
             self.scheme,
             self.warming,
         )
-        start = int((record.forcing.dates[0] - np.datetime64(self.first_day)).astype(int))
+        place = (record.forcing.dates - np.datetime64(self.first_day)).astype(int)  # a calendar may lack 29 February
         found = {}
         for name, series in values.items():
             row = np.full((item.cell_stop - item.cell_start, self.days), np.nan, np.float32)
-            row[:, start : start + len(series)] = series.T
+            row[:, place] = series.T
             found[name] = row
         return found
 
@@ -145,16 +146,24 @@ def free_run(
 
 
 def warmer(forcing: Forcing, warming: float) -> Forcing:
-    """A forcing with a higher temperature [K] and the same relative humidity; potential evaporation stays."""
+    """A forcing with a higher temperature [K], the same precipitation and relative humidity.
+
+    Potential evaporation stays. As much more of the precipitation is rain as its usual split by temperature gives.
+    """
     temperature, demand = forcing.temperature + warming, forcing.demand
+    _, before = split_precipitation(forcing.precipitation, forcing.temperature)
+    _, after = split_precipitation(forcing.precipitation, temperature)
+    share = np.divide(after, before, out=np.ones_like(before), where=before > 0.0)
+    snowfall = np.where(before > 0.0, share, 0.0 if warming > 0.0 else 1.0) * forcing.snowfall
+    rain = forcing.precipitation - snowfall
     if forcing.demand_kind == "humidity_deficit":
         demand = demand * vapour_pressure(temperature) / vapour_pressure(forcing.temperature)
-    return replace(forcing, temperature=temperature, demand=demand)
+    return replace(forcing, rain=rain, snowfall=snowfall, temperature=temperature, demand=demand)
 
 
 def model_for(name: str, forcing: Forcing, stamp: Stamp = "end") -> Model:
     """The model for what a forcing has as demand, and for stores that are those at a day's end or means over it."""
-    model = MEANS.get(name, MODELS[name]) if stamp == "mean" else MODELS[name]
+    model = (MEANS if stamp == "mean" else MODELS)[name]
     return with_potential_evaporation(model) if forcing.demand_kind == "potential_evaporation" else model
 
 

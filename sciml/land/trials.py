@@ -7,6 +7,7 @@ import numpy as np
 from sciml.core.errors import ConfigError
 from sciml.land.config import EmulatorFitConfig, years_of
 from sciml.land.forcing import Record
+from sciml.land.skill import FEWEST_DAYS
 from sciml.land.steps import Years
 
 FOLDS = 3
@@ -44,7 +45,19 @@ def trials(config: EmulatorFitConfig, records: list[Record]) -> list[Trial]:
         ]
     if "warmer" in config.experiments:
         found.append(_warmer(records))
+    for trial in found:
+        _check(trial, records)
     return found
+
+
+def _check(trial: Trial, records: list[Record]) -> None:
+    """Refuses, before any fit, a trial that would score no unit."""
+    days = [int(trial.test.of(record.forcing.dates).sum()) for record in records]
+    if max(days) < FEWEST_DAYS:
+        raise ConfigError(
+            f"{trial.experiment}: test years {trial.test.first}:{trial.test.last} hold {max(days)} days of"
+            f" {records[int(np.argmax(days))].names[0]}, expected {FEWEST_DAYS} at least; choose others with --test"
+        )
 
 
 def periods(config: EmulatorFitConfig, records: list[Record]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -85,7 +98,7 @@ def _warmer(records: list[Record]) -> Trial:
             if (record.forcing.year == year).sum() > 360
         ]
         warmth.append(np.mean(means) if len(means) == len(records) else np.nan)
-    order = [int(year) for year in years[np.argsort(warmth)] if np.isfinite(warmth[int(year - years[0])])]
+    order = [int(years[place]) for place in np.argsort(warmth) if np.isfinite(warmth[place])]
     cool, warm = order[: len(order) // 2], order[-max(len(order) // 4, 1) :]
     every = range(int(years[0]), int(years[-1]) + 1)
     return Trial(

@@ -12,7 +12,7 @@ from sciml.generated import land as generated
 from sciml.land.forcing import Forcing, Record, Targets, saturation_humidity
 from sciml.land.models import with_potential_evaporation
 from sciml.land.registry import MODELS
-from sciml.land.run import simulate
+from sciml.land.run import simulate, step_days
 from sciml.land.source import CellBlock, LandSource, layout
 from sciml.land.steps import (
     SPIN_UPS,
@@ -194,3 +194,31 @@ def test_targets_a_model_does_not_give_are_not_fitted(whole: Record) -> None:
     values = {**whole.targets.values, "groundwater": np.full_like(whole.forcing.rain, 1e9)}
     other = replace(whole, targets=Targets(whole.targets.dates, values, whole.targets.stamp))
     np.testing.assert_array_equal(fitting().fit(whole).theta, fitting().fit(other).theta)
+
+
+def test_a_calendar_without_leap_days_is_fitted_run_and_placed(whole: Record, tmp_path: Path) -> None:
+    dates = whole.forcing.dates
+    leap = dates == np.datetime64("2000-02-29")
+    assert leap.any()
+    kept = np.flatnonzero(~leap)
+    part = whole.select(slice(0, 1))
+    values = {name: series[kept] for name, series in part.targets.values.items()}
+    fields = {name: getattr(part.forcing, name)[kept] for name in ("rain", "snowfall", "temperature", "demand")}
+    short = Record(
+        replace(part.forcing, dates=dates[kept], calendar="noleap", **fields), Targets(dates[kept], values), part.names
+    )
+    assert step_days(short.forcing.dates) == 1.0
+    source = LandSource("without 29 February", made=lambda _: [short])
+    model = MODELS["linear_reservoir"]
+    theta = model.prior(1).transpose(2, 1, 0)
+    xr.Dataset({"theta": (("cell", "month", "parameter"), theta)}).to_zarr(tmp_path / "theta.zarr")
+    run = RunCells(source, "linear_reservoir", str(tmp_path / "theta.zarr"), len(dates), str(dates[0]))
+    found = run(CellBlock(0, 1, 0, 0))["runoff"][0]
+    assert np.isnan(found[leap]).all()
+    assert np.isfinite(found[~leap]).all()
+
+
+def test_a_hole_in_a_month_is_still_a_gap() -> None:
+    dates = np.arange(np.datetime64("2000-02-20"), np.datetime64("2000-03-10"))
+    with pytest.raises(InputError, match="2000-02-28 follows 2000-02-26"):
+        step_days(np.delete(dates, 7))

@@ -120,3 +120,15 @@ def test_years_of_a_period() -> None:
         "2000-01-01", "2000-12-31", "2002-01-01", "2002-12-31"
     ]  # fmt: skip
     assert found.sum() == 366 + 365
+
+
+def test_too_few_days_to_test_are_refused_before_any_fit() -> None:
+    short = record("1990-01-01", "1999-09-30")
+    with pytest.raises(ConfigError, match="1999:1999 hold 273 days of A, expected 365"):
+        trials(config(train="1990:1998", test="1999:1999", experiment=("free_run",)), [short])
+
+
+def test_warmer_years_of_records_with_a_hole_between_them() -> None:
+    early, late = record("1980-01-01", "1984-12-31"), record("1990-01-01", "1994-12-31", name="B")
+    with pytest.raises(ConfigError, match="warmer: "):
+        trials(config(train="1980:1984", test="1990:1994", experiment=("warmer",)), [early, late])
