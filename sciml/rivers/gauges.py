@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sciml.core.errors import InputError
 from sciml.data.readers.grdc import Stations
 from sciml.rivers.network import Network, accumulate, water_input
 
@@ -102,14 +101,14 @@ def river_table(
 ) -> list[RiverRow]:
     """The rivers beside what was measured. flow: (cell,) mean discharge [m3 s-1].
 
-    Rivers without a fitting cell (the network is of another region) are left out. Raises InputError for a station that
-    the catalogue lacks.
+    Rivers without a fitting cell (the network is of another region) and those whose station the catalogue lacks (it is
+    of another region) are left out.
     """
     rows = []
     for river, number in rivers.items():
         at = np.flatnonzero(stations.number == number)
         if not len(at):
-            raise InputError(f"{river}: station {number} is not in the catalogue; expected GRDC's list of all stations")
+            continue
         cell = gauge_cells(network, stations.lat[at], stations.lon[at], stations.area[at])[0]
         if cell < 0:
             continue

@@ -160,7 +160,10 @@ def _nine(network: Network, stations: Stations, average: np.ndarray) -> Table | 
         for row in found
     ]  # fmt: skip
     absent = sorted(set(NINE_RIVERS) - {row.river for row in found})
+    unknown = [river for river in absent if NINE_RIVERS[river] not in stations.number]
+    absent = [river for river in absent if river not in unknown]
     notes = [f"Not on this network: {', '.join(absent)}."] if absent else []
+    notes += [f"Not in the list of stations: {', '.join(unknown)}."] if unknown else []
     return Table(
         "The paper's nine rivers: mean discharge [m3 s-1]. The bias is split into that of the catchment on the network"
         " and what is left, the depth of runoff (its source, other years, and the absent lakes, dams and abstraction).",

@@ -19,10 +19,10 @@ from sciml.data.stores import Template, Variable, open_store
 from sciml.rivers.channel import Channel, channel, normal_depth
 from sciml.rivers.gauges import mean_flow
 from sciml.rivers.inertial import State, route_inertial, steady
-from sciml.rivers.linear import Reservoirs, Stores, balanced, reservoirs, route_linear
+from sciml.rivers.linear import MEANDER, Reservoirs, Stores, balanced, reservoirs, route_linear
 from sciml.rivers.network import SECONDS, Network, accumulate, find_cells, open_network, water_input
 
-ROUTE_VERSION = 2  # raise it where the same runoff gives other rivers
+ROUTE_VERSION = 3  # raise it where the same runoff gives other rivers
 Routing = Literal["linear", "inertial"]
 DAYS = 366
 
@@ -174,7 +174,7 @@ class RouteYear:
         network = rivers.network
         with open_store(self.mean) as store:
             flow = mean_flow(network, rivers.runoff(store["runoff"].values))
-        made, stays = channel(network, flow), reservoirs(network, velocity=self.velocity)
+        made, stays = channel(network, flow), stays_of(network, self.velocity)
         gauges = np.array(self.gauges, int)
         with open_store(self.runoff) as store:
             members, year = store.sizes["member"], int(store["year"].values[item.year])
@@ -219,6 +219,11 @@ class RouteYear:
         balance = balance_error(network, water, run.discharge, *held)
         fraction = rating_fraction(made, run.discharge)
         return run.discharge, run.stores.river, run.stores.delay, run.mass_error, balance, fraction
+
+
+def stays_of(network: Network, velocity: float) -> Reservoirs:
+    """Stays in the rivers; lengths that follow the channels of a file have their bends already."""
+    return reservoirs(network, velocity=velocity, meander=MEANDER if network.channel_length is None else 1.0)
 
 
 def balance_error(

@@ -1,5 +1,6 @@
 """Routing as stages: years in a chain are one run, water adds up at every cell, masks that do not match are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sciml.data.readers.river_network import SEA, Directions
 from sciml.data.stores import Template, Variable, create_store, write_region
 from sciml.rivers.channel import channel, normal_depth
 from sciml.rivers.inertial import route_inertial, steady
-from sciml.rivers.linear import balanced, reservoirs, route_linear
+from sciml.rivers.linear import MEANDER, balanced, reservoirs, route_linear
 from sciml.rivers.network import Network, accumulate, build, open_network, water_input
 from sciml.rivers.stations import watched
 from sciml.rivers.steps import (
@@ -27,6 +28,7 @@ from sciml.rivers.steps import (
     mean_template,
     rating_fraction,
     rivers_of,
+    stays_of,
 )
 
 YEARS = (2000, 2001)
@@ -207,3 +209,11 @@ def test_a_region_of_a_real_network_keeps_its_rivers(real_data: Path) -> None:
     np.testing.assert_allclose(
         accumulate(rivers.network, rivers.network.area), rivers.network.upstream_area, rtol=1e-12
     )
+
+
+def test_a_channel_of_the_file_is_not_made_longer() -> None:
+    network = comb()
+    straight = network.length / (0.5 * 86400.0)
+    np.testing.assert_allclose(stays_of(network, 0.5).river_days / straight, MEANDER)
+    own = replace(network, channel_length=network.length)
+    np.testing.assert_allclose(stays_of(own, 0.5).river_days, straight)
