@@ -98,7 +98,7 @@ class EmulatorRunConfig(Config):
     pipeline: ClassVar[str] = "emulator_run"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"demo": {}}
 
-    parameters: str = Field("", description="run directory of emulator_fit [a generated Earth is fitted]")
+    parameters: str = Field("", description="run directory of emulator_fit, of a grid [a generated Earth is fitted]")
     forcing: str = Field("", description="daily forcing, Zarr or NetCDF, maps or packed cells")
     network: str = Field("", description="FILE:variable of directions, a map, a CaMa-Flood folder [no rivers]")
     model: Literal["paper", "closed", "sciml", "linear_reservoir"] = Field("sciml", description="emulator to run")

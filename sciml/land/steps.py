@@ -17,7 +17,7 @@ from sciml.land.run import simulate
 from sciml.land.search import Method, SearchOptions
 from sciml.land.source import CellBlock, LandSource, Layout
 
-FIT_VERSION = 3  # raise it where the same cells give other parameters
+FIT_VERSION = 4  # raise it where the same cells give other parameters
 RUN_VERSION = 1  # raise it where the same parameters give other runs
 SPIN_UPS = 3  # times that the first year is run before a record
 YEAR = 365
@@ -163,7 +163,7 @@ def warmer(forcing: Forcing, warming: float) -> Forcing:
 
 def model_for(name: str, forcing: Forcing, stamp: Stamp = "end") -> Model:
     """The model for what a forcing has as demand, and for stores that are those at a day's end or means over it."""
-    model = (MEANS if stamp == "mean" else MODELS)[name]
+    model = MEANS.get(name, MODELS[name]) if stamp == "mean" else MODELS[name]
     return with_potential_evaporation(model) if forcing.demand_kind == "potential_evaporation" else model
 
 

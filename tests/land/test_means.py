@@ -9,7 +9,7 @@ from sciml.land.means import MEANS
 from sciml.land.registry import MODELS
 from sciml.land.run import simulate
 
-CASES = [(name, scheme) for name, model in MODELS.items() for scheme in model.steps]
+CASES = [(name, scheme) for name, model in MEANS.items() for scheme in model.steps]
 
 
 @pytest.mark.parametrize(("name", "scheme"), CASES)
