@@ -21,10 +21,13 @@ from pipelines.emulator_run import (
     fit_stage,
     land_stage,
     mean_stage,
+    network_inputs,
     river_stage,
+    scheme_of,
 )
 from sciml.core.digest import fingerprint
 from sciml.core.errors import InputError
+from sciml.core.urls import exists, members
 from sciml.data.readers.pcrglobwb import stations_of
 from sciml.generated import land as generated_land
 from sciml.generated import rivers as generated
@@ -32,7 +35,7 @@ from sciml.land.config import EmulatorFitConfig
 from sciml.land.report import LABELS
 from sciml.land.simulation import SIMULATION_VERSION, Places, ReferenceYear, dates_of, places, template, years_of_run
 from sciml.land.source import LandSource, Layout
-from sciml.land.steps import Years
+from sciml.land.steps import Years, model_for
 from sciml.land.subareas import SubareaYear
 from sciml.land.trials import Trial, periods
 from sciml.report.results import Finding
@@ -60,11 +63,16 @@ def plan_coupled(config: EmulatorFitConfig, planned: Plan) -> None:
     _stages(config, planned)
 
 
+def coupled_source(config: EmulatorFitConfig) -> LandSource:
+    """The generated Earth that is routed."""
+    return LandSource("generated", made=generated.made, settings=generated.RiverConfig(config.seed))
+
+
 def _stages(
     config: EmulatorFitConfig, engine: Engine | Plan
 ) -> tuple[Rivers, list[Gauge], dict[str, StoreRef], Years, Years]:
-    settings = generated.RiverConfig(config.seed)
-    source = LandSource("generated", made=generated.made, settings=settings)
+    source = coupled_source(config)
+    settings = source.settings
     inputs = {"generated": [generated.VERSION, generated_land.VERSION, asdict(settings)]}
     first, last = periods(config, source.records())
     train, test = Years(*first), Years(*last)
@@ -78,7 +86,9 @@ def _stages(
     routing = Channels(network, inputs, "inertial", boundary="normal")
 
     def land(name: str, parameters: StoreRef) -> LandRun:
-        return LandRun(source, where, years, name, parameters, "explicit", ("runoff",), len(where.names),
+        forcing = source.records()[0].forcing
+        scheme = scheme_of(model_for(name, forcing), config.scheme) if name in config.emulators else "explicit"
+        return LandRun(source, where, years, name, parameters, scheme, ("runoff",), len(where.names),
                        seed=config.seed, inputs=inputs)  # fmt: skip
 
     nothing = StoreRef("", "")
@@ -87,7 +97,8 @@ def _stages(
     known["climatology"] = _reference(engine, land("climatology", nothing), train)
     for name in config.emulators:
         fit = fit_stage(engine, f"coupled_fit_{name}", source, name, train, inputs, seed=config.seed,
-                        starts=config.starts, weights=config.fitting_weights)  # fmt: skip
+                        starts=config.starts, weights=config.fitting_weights, scheme=config.scheme,
+                        method=config.fit)  # fmt: skip
         known[name] = land_stage(engine, f"coupled_land_{name}", land(name, fit))
     stores = {
         name: river_stage(
@@ -147,9 +158,9 @@ def coupled_gauges(
         Gauge(name, int(cell), float("nan"), area, float("nan"))
         for name, cell, area in zip(nest, gauge_cells, areas, strict=True)
     ]
-    inputs = {"network": fingerprint(config.network.rpartition(":")[0] or config.network), "address": config.network}
+    inputs = network_inputs(config.network)
     run = LandRun(source, cells, years, "reference", StoreRef("", ""), "explicit", ("runoff",), len(lowest),
-                  inputs={**inputs, "files": fingerprint(config.files)})  # fmt: skip
+                  inputs={**inputs, "files": table_inputs(config.files)})  # fmt: skip
     rows = tuple(where.names.index(name) for name in nest)
     known = {}
     nothing = StoreRef("", "")
@@ -180,6 +191,15 @@ def coupled_gauges(
         Coupled(reference, stores, rivers.network, rivers.land >= 0, gauges[::-1], test.first, test.last, trained),
         LABELS,
     )
+
+
+def table_inputs(files: str) -> list[tuple[str, dict[str, Any]]]:
+    """(name, fingerprint) of each table in order, and of what a folder of PCR-GLOBWB says of its columns and gauges."""
+    tables = [file.rstrip("/").rpartition("/") for file in members(files)]
+    folders = dict.fromkeys((folder, slash) for folder, slash, _ in tables)
+    beside = [(*place, name) for place in folders for name in ("unit.txt", "stationLatLon.csv")]
+    found = [*tables, *(parts for parts in beside if exists("".join(parts)))]
+    return [(parts[-1], fingerprint("".join(parts))) for parts in found]
 
 
 def _nest(config: EmulatorFitConfig, source: LandSource, network: Network) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -15,10 +15,8 @@ if __name__ == "__main__":  # from a checkout or a submitted working directory, 
 
 from cluster.job import Engine, Plan, run_job
 from cluster.stages import Stage, StoreRef
-from pipelines.emulator_coupled import coupled, coupled_gauges, plan_coupled
+from pipelines.emulator_coupled import coupled, coupled_gauges, plan_coupled, table_inputs
 from pipelines.emulator_discharge import discharge, require_gauges
-from sciml.core.digest import fingerprint
-from sciml.core.urls import members
 from sciml.generated import land as generated
 from sciml.land import report, sensitivity
 from sciml.land.config import EmulatorFitConfig
@@ -103,8 +101,7 @@ def _inputs(config: EmulatorFitConfig) -> Mapping[str, Any]:
     """What results depend on beside the options of a stage."""
     if config.source == "generated":
         return {"generated": [generated.VERSION, asdict(generated.LandConfig(config.seed))]}
-    files = {Path(file).name: fingerprint(file) for file in members(config.files)}
-    return {"source": config.source, "demand": config.demand, "files": files}
+    return {"source": config.source, "demand": config.demand, "files": table_inputs(config.files)}
 
 
 def _trial(
@@ -226,6 +223,7 @@ def _published(config: EmulatorFitConfig, trial: Trial, fits: Mapping[str, Store
     return {
         "source": config.source,
         "demand": config.demand,
+        "demand_kind": _source(config).records()[0].forcing.demand_kind,
         "scheme": config.scheme,
         "train": asdict(trial.train),
         "models": {name: Path(fit.url).name for name, fit in fits.items()},

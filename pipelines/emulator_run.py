@@ -18,15 +18,17 @@ from cluster.ledger import Ledger, read_json, seconds_of
 from cluster.run import pipeline_of
 from cluster.stages import Stage, StoreRef
 from sciml.core.digest import fingerprint
-from sciml.core.errors import ConfigError
+from sciml.core.errors import ConfigError, InputError
 from sciml.core.urls import join
 from sciml.data.readers.grdc import Stations, read_grdc
+from sciml.data.readers.river_network import file_and_variable
 from sciml.data.stores import spans
 from sciml.generated import land as generated_land
 from sciml.generated import rivers as generated
 from sciml.land import run_report
 from sciml.land.config import EmulatorRunConfig, years_of
-from sciml.land.models import Scheme
+from sciml.land.models import Model, Scheme
+from sciml.land.search import Method
 from sciml.land.simulation import (
     SIMULATION_VERSION,
     CellYear,
@@ -42,6 +44,7 @@ from sciml.land.simulation import (
     years_of_run,
 )
 from sciml.land.source import LandSource, layout
+from sciml.land.sources import Demand
 from sciml.land.steps import FIT_VERSION, FitCells, Years, fit_template, model_for
 from sciml.report.page import provenance
 from sciml.report.results import write_report
@@ -185,25 +188,45 @@ def _files(config: EmulatorRunConfig) -> Prepared:
         raise ConfigError(f"--model {config.model}: {config.parameters} has {known}; fit it or choose one of these")
     name = published["models"][config.model]
     parameters = StoreRef(join(config.parameters, "stages", name), name.rpartition("-")[2])
-    source = LandSource("grid", config.forcing, published.get("demand", "auto"))
+    source = LandSource("grid", config.forcing, _demand(config, published))
     where = places(source, parameters.url)
     years = years_of_run(dates_of(source), years_of(config.years, "years"), config.forcing)
-    model = model_for(config.model, weather(source, where.forcing[:1], slice(0, 2)))
+    try:
+        sky = weather(source, where.forcing[:1], slice(0, 2))
+    except InputError as error:
+        raise InputError(f"{error}; the parameters of {config.parameters} were fitted with {source.demand}") from error
+    model = model_for(config.model, sky)
     check_store(parameters.url, model)
-    scheme = published["scheme"] if published["scheme"] in model.steps else "explicit"
     land = LandRun(
-        source, where, years, config.model, parameters, scheme, check_outputs(model, config.outputs),
+        source, where, years, config.model, parameters, scheme_of(model, published["scheme"]),
+        check_outputs(model, config.outputs),
         min(config.cells_per_item, len(where.names)), config.ensemble, config.spin_up, config.seed,
         {"forcing": fingerprint(config.forcing), "demand": source.demand},
     )  # fmt: skip
     network = NetworkSource(config.network) if config.network else None
-    file = config.network.partition(".nc:")
-    inputs = {"network": fingerprint(file[0] + file[1].rstrip(":")), "variable": file[2]} if config.network else {}
+    inputs = network_inputs(config.network) if config.network else {}
     stations = read_grdc(config.gauges) if config.gauges else None
     data = {"parameters": config.parameters, "forcing": config.forcing, "network": config.network or "none",
             "gauges": config.gauges or "none"}  # fmt: skip
     train = published["train"]
     return Prepared(land, network, inputs, stations, data, f"{train['first']}:{train['last']}", where.notes)
+
+
+def _demand(config: EmulatorRunConfig, published: Mapping[str, Any]) -> Demand:
+    """What drew evaporation in the fit: its parameters mean nothing with another."""
+    asked = published.get("demand", "auto")
+    if asked == "auto" and "demand_kind" not in published:
+        raise InputError(
+            f"--parameters {config.parameters}: models.json does not say what demand it was fitted with; expected"
+            " demand_kind; run emulator_fit there again"
+        )
+    return published["demand_kind"] if asked == "auto" else asked
+
+
+def network_inputs(address: str) -> dict[str, Any]:
+    """What identifies a network of files."""
+    file, variable = file_and_variable(address)
+    return {"network": fingerprint(file), "variable": variable or ""}
 
 
 def fit_stage(
@@ -217,13 +240,16 @@ def fit_stage(
     seed: int,
     starts: int,
     weights: tuple[tuple[str, float], ...] = (),
+    scheme: Scheme = "explicit",
+    method: Method = "best",
 ) -> StoreRef:
     """Parameters of a record that is in memory."""
     records = source.records()
     where, built = layout(records, CELLS_OF_A_FIT), model_for(model, records[0].forcing)
-    config = {"seed": seed, "starts": starts, "weights": weights, "train": asdict(train)}
-    config["parameters"] = [asdict(p) for p in built.parameters]
-    work = FitCells(source, model, train, weights, starts=starts, seed=seed)
+    scheme = scheme_of(built, scheme)
+    config = {"seed": seed, "starts": starts, "weights": weights, "train": asdict(train), "scheme": scheme}
+    config |= {"fit": method, "parameters": [asdict(p) for p in built.parameters]}
+    work = FitCells(source, model, train, weights, scheme, method, starts, seed)
     years = train.last - train.first + 1
     return engine.stage(
         Stage(
@@ -231,6 +257,11 @@ def fit_stage(
             seconds=FIT_SECONDS * starts * years * where.block, memory_bytes=600 << 20,
         )
     )  # fmt: skip
+
+
+def scheme_of(model: Model, wanted: Scheme) -> Scheme:
+    """The time step that is wanted, or the only one that a model has."""
+    return wanted if wanted in model.steps else "explicit"
 
 
 def land_stage(engine: Engine | Plan, name: str, run: LandRun) -> StoreRef:

@@ -69,8 +69,8 @@ def parameters(run: Path, move: float) -> None:
     create_store(url, template)
     write_region(url, template, {"cell_start": 0, "cell_stop": cells}, arrays)
     (run / "config.yaml").write_text("# pipeline: emulator_fit\nseed: 0\n")
-    published = {"source": "grid", "demand": "auto", "scheme": "explicit", "models": {"sciml": NAME},
-                 "train": {"first": 1999, "last": 2001, "left_out": []}}  # fmt: skip
+    published = {"source": "grid", "demand": "auto", "demand_kind": "humidity_deficit", "scheme": "explicit",
+                 "models": {"sciml": NAME}, "train": {"first": 1999, "last": 2001, "left_out": []}}  # fmt: skip
     (run / "models.json").write_text(json.dumps(published))
 
 

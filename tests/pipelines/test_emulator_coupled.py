@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster.stages import Stage, StoreRef
 from pipelines import emulator_fit, emulator_run
-from pipelines.emulator_coupled import upstream_of
+from pipelines.emulator_coupled import plan_coupled, table_inputs, upstream_of
+from sciml.core.digest import digest
 from sciml.data.stores import open_store
 from sciml.generated import rivers as generated
 from sciml.generated.rivers import RiverConfig
+from sciml.land.config import EmulatorFitConfig
 from tests.rivers.made import forest
 
 QUICK = ["--executor", "serial"]
@@ -95,3 +98,41 @@ def test_rivers_of_real_tables(real_data: Path, tmp_path: Path) -> None:
         mean = rivers["discharge"].sel(year=slice(1996, 2000)).mean(("year", "member", "day")).values
     assert (np.diff(mean) > 0).all()  # from Basel down to Lobith
     assert 1500 < mean[-1] < 4000  # about 2,300 m3/s are observed there
+
+
+@pytest.mark.usefixtures("small_earth")
+def test_the_ways_to_fit_and_step_are_passed_on() -> None:
+    """Of each stage, with what the user asked for and without."""
+    config = EmulatorFitConfig(experiment=("coupled",), models=("closed",), train="1990:1992", test="1993:1993")
+    asked = config.model_copy(update={"scheme": "implicit", "fit": "descent"})
+    digests = []
+    for one in (config, asked):
+        stages: dict[str, Stage] = {}
+
+        class Seen:
+            def stage(self, stage: Stage, stages: dict[str, Stage] = stages) -> StoreRef:
+                stages[stage.name] = stage
+                return StoreRef(stage.name, stage.name)
+
+        plan_coupled(one, Seen())
+        digests.append({name: digest([stage.config, stage.inputs]) for name, stage in stages.items()})
+    fit, run = stages["coupled_fit_closed"].function, stages["coupled_land_closed"].function
+    assert (fit.method, fit.scheme, run.scheme) == ("descent", "implicit", "implicit")
+    changed = {name for name in digests[0] if digests[0][name] != digests[1][name]}
+    assert changed == {"coupled_fit_closed", "coupled_land_closed"}
+
+
+def test_tables_are_known_by_content_and_by_what_is_beside(tmp_path: Path) -> None:
+    for folder in ("A", "B"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.csv").write_text(folder)
+    both = f"{tmp_path}/A/x.csv,{tmp_path}/B/x.csv"
+    first = table_inputs(both)
+    assert [name for name, _ in first] == ["x.csv", "x.csv"] and first[0] != first[1]
+    (tmp_path / "A" / "x.csv").write_text("new")  # of two of one name, the earlier
+    second = table_inputs(both)
+    assert second[0] != first[0] and second[1] == first[1]
+    (tmp_path / "B" / "unit.txt").write_text("tas C")
+    third = table_inputs(both)
+    (tmp_path / "B" / "unit.txt").write_text("tas K")
+    assert second != third != table_inputs(both)

@@ -70,6 +70,7 @@ def test_generated_earth_twice(small_earth: None, tmp_path: Path, monkeypatch: p
     assert set(table["experiment"]) == {"free_run", "planted"} and (table["n"] >= 365).all()
     published = json.loads((run / "models.json").read_text())
     assert published["train"] == {"first": 1995, "last": 1997, "left_out": []}
+    assert (published["demand"], published["demand_kind"]) == ("auto", "humidity_deficit")
     assert (run / "stages" / published["models"]["linear_reservoir"]).is_dir()
     page = (run / "report.html").read_text()
     assert "Free runs through years that no fit has seen" in page and "an upper bound" in page

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.emulator_run import main
+from pipelines.emulator_run import main, network_inputs
+from sciml.core.digest import fingerprint
 from sciml.data.stores import open_store
 from sciml.land import simulation
 from sciml.land.registry import MODELS
 from sciml.land.run import simulate
 from sciml.land.simulation import RunYear
 from sciml.land.sources import read_records
+from sciml.rivers.gauges import NINE_RIVERS
 from tests.pipelines import emulator_files as files
 
 
@@ -165,3 +167,40 @@ def test_a_folder_that_holds_no_fit_is_refused(
 ) -> None:
     said = refused(["--parameters", str(tmp_path), *options[2:], "--run-dir", str(tmp_path / "run")], capsys)
     assert "found no run, expected one of emulator_fit" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"demand_kind": "potential_evaporation"}, "no potential evaporation"),
+        ({"demand_kind": None}, "run emulator_fit there again"),
+    ],
+)
+def test_parameters_of_another_demand_are_refused(
+    change: dict[str, str | None], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = files.write(tmp_path)
+    said = tmp_path / "R" / "models.json"
+    published = json.loads(said.read_text()) | change
+    said.write_text(json.dumps({name: value for name, value in published.items() if value is not None}))
+    line = refused([*options, "--run-dir", str(tmp_path / "run")], capsys)
+    assert told in line and str(tmp_path / "R") in line
+
+
+@pytest.mark.parametrize("name", ["N.nc4", "N.h5", "a.nc:N.nc"])
+def test_what_identifies_a_network(name: str, tmp_path: Path) -> None:
+    files.network(tmp_path / name, np.array([[6, 6, 5], [6, 6, 5]]))
+    found = network_inputs(f"{tmp_path / name}:made_ldd")
+    assert found["variable"] == "made_ldd" and found["network"] == fingerprint(tmp_path / name)
+
+
+def test_a_list_of_stations_of_one_region(options: list[str], tmp_path: Path) -> None:
+    river, number = next(iter(NINE_RIVERS.items()))
+    names = "grdc_no river station lat long area t_start t_end lta_discharge".split()
+    row = [number, river.upper(), "MOUTH", 47.25, 9.25, 6250, 1950, 1999, 120.0]  # three cells of half a degree [km2]
+    (tmp_path / "G.txt").write_text("\n".join("\t".join(map(str, line)) for line in (names, row)) + "\n")
+    run = tmp_path / "run"
+    command = [*options, "--years", "2001:2001", "--gauges", str(tmp_path / "G.txt"), "--run-dir", str(run)]
+    assert main(command) == 0
+    assert any(str(number) in name for name in scores_of(run)["discharge"]["sciml"]["gauges"])
+    assert "Not in the list of stations: " in (run / "report.html").read_text()

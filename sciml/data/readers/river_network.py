@@ -76,7 +76,7 @@ def read_directions(source: str, *, codes: str | None = None) -> Directions:
     values leave it open. Beside NAME_ldd the variables NAME_upstream_area and cell_area [km2 or m2] are read if there.
     Raises InputError for a missing variable, an unknown code, axes that are no regular grid.
     """
-    file, variable = _split(source)
+    file, variable = file_and_variable(source)
     require_file(file)
     if variable is None:
         code, lat, lon, hint = _read_map(file)
@@ -142,7 +142,7 @@ def _at_sea(outlet: np.ndarray, water: np.ndarray, around: bool) -> np.ndarray:
             water[1:-1, 0], water[1:-1, -1] = water[1:-1, -2], water[1:-1, 1]
 
 
-def _split(source: str) -> tuple[str, str | None]:
+def file_and_variable(source: str) -> tuple[str, str | None]:
     """FILE:variable; a file may hold colons itself (s3://...)."""
     file, colon, variable = source.rpartition(":")
     if not colon or variable.startswith("//") or exists(source):
