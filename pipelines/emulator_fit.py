@@ -15,7 +15,7 @@ if __name__ == "__main__":  # from a checkout or a submitted working directory, 
 
 from cluster.job import Engine, Plan, run_job
 from cluster.stages import Stage, StoreRef
-from pipelines.emulator_coupled import coupled, coupled_gauges, plan_coupled, table_inputs
+from pipelines.emulator_coupled import coupled, coupled_gauges, coupled_source, plan_coupled, table_inputs
 from pipelines.emulator_discharge import discharge, require_gauges
 from sciml.generated import land as generated
 from sciml.land import report, sensitivity
@@ -38,10 +38,10 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
     title = "Land surface, emulated"
     first = trials(config, records)[0]
     if config.experiments == ("coupled",) and config.source == "generated":
-        found = [coupled(config, engine)]
-        return write_report(
-            engine.run.url, config.pipeline, title, found, report.facts(config, records, engine.run.stores, first)
-        )
+        rivers = coupled_source(config).records()
+        found, trial = [coupled(config, engine)], trials(config, rivers)[0]
+        facts = report.facts(config, rivers, engine.run.stores, trial)
+        return write_report(engine.run.url, config.pipeline, title, found, facts)
     where = layout(records, config.cells_per_item)
     if "discharge" in config.experiments:
         require_gauges(config, source, where, trials(config, records)[0])
