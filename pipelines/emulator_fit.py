@@ -18,7 +18,7 @@ from cluster.stages import Stage, StoreRef
 from pipelines.emulator_coupled import coupled, coupled_gauges, coupled_source, plan_coupled, table_inputs
 from pipelines.emulator_discharge import discharge, require_gauges
 from sciml.generated import land as generated
-from sciml.land import report, sensitivity
+from sciml.land import report, sensitivity, speed
 from sciml.land.config import EmulatorFitConfig
 from sciml.land.source import LandSource, Layout, held_bytes, layout
 from sciml.land.steps import FIT_VERSION, RUN_VERSION, FitCells, RunCells, fit_template, model_for, run_template
@@ -66,6 +66,9 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
         warmed = {name: _warmed(config, engine, source, where, name, fit, inputs) for name, fit in fits.items()}
         urls = [{name: store.url for name, store in stores.items()} for stores in (runs, warmed)]
         findings.append(sensitivity.finding(*urls, where, first))
+    if "speed" in config.experiments:
+        models = {name: model_for(name, records[0].forcing) for name in config.emulators}
+        findings.append(speed.finding(models, records[0]))
     engine.run.write_json("models.json", _published(config, first, fits))
     facts = report.facts(config, records, engine.run.stores, first)
     return write_report(engine.run.url, config.pipeline, title, findings, facts)

@@ -11,8 +11,8 @@ from sciml.land.forcing import TARGETS
 
 EmulatorModel = Literal["all", "paper", "closed", "sciml", "linear_reservoir"]
 EMULATORS = ("paper", "closed", "sciml", "linear_reservoir")
-Experiment = Literal["free_run", "planted", "discharge", "cross_validation", "training_length", "warmer", "sensitivity",
-                     "coupled"]  # fmt: skip
+Experiment = Literal["free_run", "planted", "discharge", "cross_validation", "training_length", "warmer",
+                     "sensitivity", "speed", "coupled"]  # fmt: skip
 
 
 class EmulatorFitConfig(Config):
@@ -30,7 +30,9 @@ class EmulatorFitConfig(Config):
     )
     train: str = Field("", description="first:last year of training [the first two thirds]")
     test: str = Field("", description="first:last year of test [the rest]")
-    experiment: tuple[Experiment, ...] = Field((), description="what is tried [free_run, and planted or discharge]")
+    experiment: tuple[Experiment, ...] = Field(
+        (), description="what is tried [free_run, speed, and planted or discharge]"
+    )
     models: tuple[EmulatorModel, ...] = Field(("all",), description="emulators; climatology stands beside them")
     weights: tuple[str, ...] = Field((), description="variable=weight in the fit, each beside 1 / variance of anomaly")
     scheme: Literal["explicit", "implicit"] = Field("explicit", description="time step of paper and closed")
@@ -89,7 +91,8 @@ class EmulatorFitConfig(Config):
         """What is tried, in order."""
         if self.experiment:
             return self.experiment
-        return ("free_run", *{"generated": ("planted",), "pcrglobwb": ("discharge",)}.get(self.source, ()))
+        own = {"generated": ("planted",), "pcrglobwb": ("discharge",)}
+        return ("free_run", *own.get(self.source, ()), "speed")
 
 
 class EmulatorRunConfig(Config):

@@ -39,9 +39,9 @@ def test_bad_options_are_one_line(options: list[str], said: str) -> None:
 
 
 def test_what_is_tried_where_nothing_is_asked_for() -> None:
-    assert EmulatorFitConfig.parse([]).experiments == ("free_run", "planted")
-    assert EmulatorFitConfig.parse(FILES).experiments == ("free_run", "discharge")
-    assert EmulatorFitConfig.parse(["--source", "grid", "--files", "a.nc"]).experiments == ("free_run",)
+    assert EmulatorFitConfig.parse([]).experiments == ("free_run", "planted", "speed")
+    assert EmulatorFitConfig.parse(FILES).experiments == ("free_run", "discharge", "speed")
+    assert EmulatorFitConfig.parse(["--source", "grid", "--files", "a.nc"]).experiments == ("free_run", "speed")
     assert EmulatorFitConfig.parse([*FILES, "--experiment", "warmer"]).experiments == ("warmer",)
 
 
