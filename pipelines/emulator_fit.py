@@ -32,7 +32,7 @@ SECONDS_PER_CELL_YEAR = {"paper": 1.5, "closed": 0.4, "sciml": 0.5, "linear_rese
 def job(config: EmulatorFitConfig, engine: Engine) -> str:
     """All stages, scores, report."""
     source = _source(config)
-    records = source.records()
+    records = source.outline()
     for note in dict.fromkeys(note for record in records for note in record.notes):
         print(note, flush=True)
     title = "Land surface, emulated"
@@ -42,7 +42,7 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
         found, trial = [coupled(config, engine)], trials(config, rivers)[0]
         facts = report.facts(config, rivers, engine.run.stores, trial)
         return write_report(engine.run.url, config.pipeline, title, found, facts)
-    where = layout(records, config.cells_per_item)
+    where = layout(source, config.cells_per_item)
     if "discharge" in config.experiments:
         require_gauges(config, source, where, trials(config, records)[0])
     inputs = _inputs(config)
@@ -70,7 +70,7 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
         models = {name: model_for(name, records[0].forcing) for name in config.emulators}
         findings.append(speed.finding(models, records[0]))
     engine.run.write_json("models.json", _published(config, first, fits))
-    facts = report.facts(config, records, engine.run.stores, first)
+    facts = report.facts(config, records, engine.run.stores, first, len(where.names))
     return write_report(engine.run.url, config.pipeline, title, findings, facts)
 
 
@@ -81,8 +81,8 @@ def plan(config: EmulatorFitConfig, planned: Plan) -> None:
     if config.experiments == ("coupled",) and config.source == "generated":
         return
     source = _source(config)
-    records = source.records()
-    where = layout(records, config.cells_per_item)
+    records = source.outline()
+    where = layout(source, config.cells_per_item)
     if "discharge" in config.experiments:
         require_gauges(config, source, where, trials(config, records)[0])
     for trial in trials(config, records):
@@ -131,7 +131,7 @@ def _fit_and_run(
     trial: Trial,
     name: str,
 ) -> tuple[StoreRef, StoreRef]:
-    records = source.records()
+    records = source.outline()
     model = model_for(name, records[0].forcing, records[0].targets.stamp)
     scheme = config.scheme if config.scheme in model.steps else "explicit"
     years = trial.train.last - trial.train.first + 1 - len(trial.train.left_out)
@@ -181,7 +181,7 @@ def _warmed(
     inputs: Mapping[str, Any],
 ) -> StoreRef:
     """The free run of a model under a warmer sky."""
-    forcing, stamp = source.records()[0].forcing, source.records()[0].targets.stamp
+    forcing, stamp = source.outline()[0].forcing, source.outline()[0].targets.stamp
     model, days = model_for(name, forcing, stamp), len(where.dates)
     scheme = config.scheme if config.scheme in model.steps else "explicit"
     function = RunCells(source, name, fit.url, days, str(where.dates[0]), scheme, sensitivity.WARMING)
@@ -226,7 +226,7 @@ def _published(config: EmulatorFitConfig, trial: Trial, fits: Mapping[str, Store
     return {
         "source": config.source,
         "demand": config.demand,
-        "demand_kind": _source(config).records()[0].forcing.demand_kind,
+        "demand_kind": _source(config).outline()[0].forcing.demand_kind,
         "scheme": config.scheme,
         "train": asdict(trial.train),
         "models": {name: Path(fit.url).name for name, fit in fits.items()},

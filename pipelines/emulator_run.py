@@ -245,7 +245,7 @@ def fit_stage(
 ) -> StoreRef:
     """Parameters of a record that is in memory."""
     records = source.records()
-    where, built = layout(records, CELLS_OF_A_FIT), model_for(model, records[0].forcing)
+    where, built = layout(source, CELLS_OF_A_FIT), model_for(model, records[0].forcing)
     scheme = scheme_of(built, scheme)
     config = {"seed": seed, "starts": starts, "weights": weights, "train": asdict(train), "scheme": scheme}
     config |= {"fit": method, "parameters": [asdict(p) for p in built.parameters]}

@@ -214,9 +214,9 @@ def units_table(table: pd.DataFrame, model: str = "sciml", most: int = 40) -> Ta
 
 
 def facts(
-    config: EmulatorFitConfig, records: Sequence[Record], stores: Mapping[str, str], trial: Trial
+    config: EmulatorFitConfig, records: Sequence[Record], stores: Mapping[str, str], trial: Trial, cells: int = 0
 ) -> dict[str, Any]:
-    """Where everything came from."""
+    """Where everything came from. cells: how many there are where the records are not all of them."""
     return provenance(
         data={"source": config.source, "files": config.files or "generated"},
         split={
@@ -224,7 +224,7 @@ def facts(
             "test": f"{trial.test.first}:{trial.test.last}",
         },
         sample_size={
-            "cells": sum(len(record.names) for record in records),
+            "cells": cells or sum(len(record.names) for record in records),
             "days": max(len(record.forcing.dates) for record in records),
         },
         seed=config.seed,

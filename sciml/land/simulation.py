@@ -14,14 +14,13 @@ import xarray as xr
 from sciml.core.errors import ConfigError, InputError
 from sciml.core.grid import great_circle_km
 from sciml.core.seeds import seed_for
-from sciml.data.readers.land_forcing import land_cells, open_land_forcing
 from sciml.data.stores import Template, Variable, open_store
 from sciml.land.forcing import Forcing, days_between
 from sciml.land.least_squares import Space, draw
 from sciml.land.models import Model, Scheme
 from sciml.land.run import simulate
 from sciml.land.skill import climatology
-from sciml.land.source import LandSource
+from sciml.land.source import LandSource, opened
 from sciml.land.sources import read_cells
 from sciml.land.steps import UNITS, Years, model_for
 
@@ -56,7 +55,7 @@ class Places:
 def weather(source: LandSource, which: slice | np.ndarray, days: slice) -> Forcing:
     """Some cells and days of a source: read block by block from a grid, from memory else."""
     if source.kind == "grid":
-        ds, cells = _opened(source.files)
+        ds, cells = opened(source.files)
         return read_cells(ds, cells.isel(cell=which), days, demand=source.demand).forcing
     return source.records()[0].forcing.days(days).select(which)
 
@@ -64,7 +63,7 @@ def weather(source: LandSource, which: slice | np.ndarray, days: slice) -> Forci
 def dates_of(source: LandSource) -> np.ndarray:
     """(time,) datetime64[D]."""
     if source.kind == "grid":
-        return _opened(source.files)[0]["time"].values.astype("datetime64[D]")
+        return opened(source.files)[0]["time"].values.astype("datetime64[D]")
     return source.records()[0].forcing.dates
 
 
@@ -81,12 +80,6 @@ def years_of_run(dates: np.ndarray, wanted: tuple[int, int] | None, what: str) -
     return range(first, last + 1)
 
 
-@functools.lru_cache(maxsize=2)
-def _opened(files: str) -> tuple[xr.Dataset, xr.Dataset]:
-    ds = open_land_forcing(files)
-    return ds, land_cells(ds)
-
-
 @functools.lru_cache(maxsize=4)
 def places(source: LandSource, parameters: str) -> Places:
     """Every cell of a store of parameters, found in the forcing at the same place; of no store, all of the forcing.
@@ -101,7 +94,7 @@ def places(source: LandSource, parameters: str) -> Places:
         lat, lon = store["lat"].values, store["lon"].values
         area = store["area_km2"].values
     if source.kind == "grid":
-        there = _opened(source.files)[1]
+        there = opened(source.files)[1]
         lats, lons, areas = (there[name].values.astype(np.float64) for name in ("lat", "lon", "area_km2"))
     else:
         forcing = source.records()[0].forcing

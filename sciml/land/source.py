@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
+from sciml.data.readers.land_forcing import land_cells, open_land_forcing
+from sciml.data.stores import spans
 from sciml.land.forcing import Record
-from sciml.land.sources import Demand, read_records
+from sciml.land.sources import Demand, read_cells, read_records
 
+GRID = "grid"  # the kind that is read by blocks of cells
+OUTLINED = 50
 MOST_ITEMS = 5000
 
 
@@ -24,8 +29,12 @@ class LandSource:
     settings: Any = None
 
     def records(self) -> list[Record]:
-        """All records; a process reads them once."""
+        """All records; a process reads them once. Of a grid use `outline` and blocks: it may not fit in memory."""
         return _records(self)
+
+    def outline(self) -> list[Record]:
+        """The records, or of a grid the record of OUTLINED neighbouring cells: years, demand, what kind of means."""
+        return _outline(self) if self.kind == GRID else self.records()
 
 
 @functools.lru_cache(maxsize=2)
@@ -35,8 +44,23 @@ def _records(source: LandSource) -> list[Record]:
     return read_records(source.kind, source.files, demand=source.demand)
 
 
+@functools.lru_cache(maxsize=2)
+def _outline(source: LandSource) -> list[Record]:
+    ds, cells = opened(source.files)
+    count = cells.sizes["cell"]
+    first = max((count - OUTLINED) // 2, 0)
+    return [read_cells(ds, cells.isel(cell=slice(first, first + OUTLINED)), demand=source.demand)]
+
+
+@functools.lru_cache(maxsize=2)
+def opened(files: str) -> tuple[xr.Dataset, xr.Dataset]:
+    """A grid, lazily, and its cells: see `sciml.data.readers.land_forcing`."""
+    ds = open_land_forcing(files)
+    return ds, land_cells(ds)
+
+
 def held_bytes(records: list[Record]) -> int:
-    """Memory of the series of records, which every worker holds."""
+    """Memory of the series of records."""
     arrays = [
         array
         for one in records
@@ -55,8 +79,11 @@ class CellBlock:
     first: int
 
     def of(self, source: LandSource) -> Record:
-        """Their record."""
+        """Their record; of a grid they alone are read."""
         count = self.cell_stop - self.cell_start
+        if source.kind == GRID:
+            ds, cells = opened(source.files)
+            return read_cells(ds, cells.isel(cell=slice(self.first, self.first + count)), demand=source.demand)
         return source.records()[self.record].select(slice(self.first, self.first + count))
 
 
@@ -74,8 +101,19 @@ class Layout:
     block: int
 
 
-def layout(records: list[Record], cells_per_item: int) -> Layout:
+def layout(source: LandSource, cells_per_item: int) -> Layout:
     """Blocks of cells_per_item cells, or more where these were too many items; one cell an item of several records."""
+    if source.kind == GRID:
+        ds, cells = opened(source.files)
+        count = cells.sizes["cell"]
+        block = max(cells_per_item, -(-count // MOST_ITEMS))
+        lat, lon, area = (cells[name].values.astype(np.float64) for name in ("lat", "lon", "area_km2"))
+        items = tuple(CellBlock(start, stop, 0, start) for start, stop in spans(count, block))
+        dates = ds["time"].values.astype("datetime64[D]")
+        return Layout(
+            tuple(map(str, cells["cell"].values)), lat, lon, area, np.arange(dates[0], dates[-1] + 1), items, block
+        )
+    records = source.records()
     sizes = [len(record.names) for record in records]
     block = max(cells_per_item, -(-sum(sizes) // MOST_ITEMS)) if len(records) == 1 else 1
     items, start = [], 0

@@ -94,7 +94,7 @@ def test_too_few_years_are_refused(whole: Record) -> None:
 def test_a_fit_fills_its_template_and_runs(name: str, whole: Record, tmp_path: Path) -> None:
     """One set of parameters for all year where a free run is fitted, twelve where months are."""
     source, model = LandSource("made", made=made, settings=whole.select(slice(0, 1))), MODELS[name]
-    where = layout(source.records(), 1)
+    where = layout(source, 1)
     found = replace(fitting(name, years=Years(1996, 1998)), source=source)(where.items[0])
     template = fit_template(where, model)
     for key, variable in template.variables.items():
@@ -112,7 +112,7 @@ def made(record: Record) -> list[Record]:
 
 def test_blocks_are_fitted_as_cells_alone_and_fill_their_template(whole: Record) -> None:
     source = LandSource("made", made=made, settings=whole)
-    where = layout([whole], 2)
+    where = layout(LandSource("whole", made=lambda _: [whole]), 2)
     model = MODELS["linear_reservoir"]
     block = replace(fitting(), source=source)(CellBlock(0, 2, 0, 0))
     alone = replace(fitting(), source=source)(CellBlock(1, 2, 0, 1))
@@ -164,7 +164,7 @@ def test_a_stored_run_stands_on_the_days_of_its_record(whole: Record, tmp_path: 
     short = whole.select(slice(0, 1)).days(slice(0, 3 * 365))
     late = replace(whole.select(slice(1, 2)).days(slice(400, None)), names=("late",))
     records = [short, late]
-    where = layout(records, 4)
+    where = layout(LandSource("records", made=lambda _: records), 4)
     assert len(where.items) == 2 and len(where.dates) == len(whole.forcing.dates)
     model = MODELS["linear_reservoir"]
     theta = model.prior(2)

@@ -279,7 +279,7 @@ def test_the_rhine_at_lobith(real_data: Path) -> None:
     """PCR-GLOBWB's own runoff against its own routed discharge, fitted 1981-95: 0.85 with two reservoirs in a row."""
     files = str(real_data / "hydro/pcrglobwb_rhine/pred_*.csv.gz")
     source = LandSource("pcrglobwb", files)
-    found = {gauge.name: gauge for gauge in gauges_of(source, layout(source.records(), 1), {}, stations_of(files))}
+    found = {gauge.name: gauge for gauge in gauges_of(source, layout(source, 1), {}, stations_of(files))}
     assert found["lobith"].names == ("basel", "maxau", "lobith") and found["borgharen"].names == ("borgharen",)
     trial = Trial("discharge", "", Years(1981, 1995), Years(1996, 2000))
     table = scores(routed(found["lobith"], trial), trial).set_index(["variable", "model"])
