@@ -50,16 +50,19 @@ def of_free_run(
             " each emulator's free run.",
             f"Daily series of {unit}: reference and emulators.",
         ),
-        Illustration(
-            "skill",
-            skill_figure(table),
-            f"Skill over climatology of each variable and model; a point is one of {table['unit'].nunique()} units,"
-            " the bar their median. Below 0 the climatology is better;"
-            " what is below -1 stands at the edge.",
-            "Skill of each variable and model by unit.",
-        ),
     ]
     return shown + _skill_maps(table, where)
+
+
+def of_skill(experiment: str, table: pd.DataFrame) -> Illustration:
+    """Skill of all units of an experiment."""
+    return Illustration(
+        f"skill_{experiment}",
+        skill_figure(table),
+        f"Skill over climatology of each variable and model; a point is one of {table['unit'].nunique()} units, the bar"
+        " their median. Below 0 the climatology is better; what is below -1 stands at the edge.",
+        "Skill of each variable and model by unit.",
+    )
 
 
 def _middling(table: pd.DataFrame) -> str:

@@ -142,6 +142,8 @@ def findings(found: Sequence[Scored], source: LandSource, where: Layout) -> list
             for model, keys in (one.keys or {}).items():
                 scores[model] = {**keys, **scores.get(model, {})}
         blocks: list[Illustration | Table] = [skill_table(table), *(block for one in group for block in one.more)]
+        if experiment != "planted":
+            blocks.append(figures.of_skill(experiment, table))
         if experiment == "free_run":
             blocks += [units_table(table), *figures.of_free_run(group[0].runs, group[0].trial, table, source, where)]
             blocks += figures.of_parameters(group[0].fits, where)
