@@ -50,7 +50,7 @@ from sciml.report.page import provenance
 from sciml.report.results import write_report
 from sciml.rivers import report as rivers_report
 from sciml.rivers.report import Routed
-from sciml.rivers.stations import watched
+from sciml.rivers.stations import Gauge, watched
 from sciml.rivers.steps import (
     ROUTE_VERSION,
     MeanRunoff,
@@ -76,20 +76,14 @@ ROUTE_SECONDS = {"linear": 5e-5, "inertial": 3e-4}  # the same
 def job(config: EmulatorRunConfig, engine: Engine) -> str:
     """All stages, report."""
     run = _prepare(config, engine)
-    for note in run.notes:
-        print(note, flush=True)
     land = land_stage(engine, f"land_{config.model}", run.land)
     years = len(run.land.years)
     found = [run_report.findings(land.url, config.model, run.where, speed(engine, land, years))]
-    if run.network is not None:
-        rivers = cut(run.network.open(), run.where.lat, run.where.lon, config.unrouted)
-        gauges = watched(rivers.network, run.stations, config.most_gauges)
-        cells = tuple(gauge.cell for gauge in gauges)
-        mean = mean_stage(engine, "mean_runoff", land, run.land)
-        routing = Channels(run.network, run.inputs, config.routing, config.velocity, config.unrouted)
-        routes = river_stage(engine, f"rivers_{config.routing}", routing, rivers, cells, land, mean, run.land)
-        routed = Routed(routes.url, mean.url, rivers, gauges, config.model, config.routing)
-        found += rivers_report.findings(routed, run.stations, speed(engine, routes, years)["worker_seconds_per_year"])
+    if run.rivers is not None:
+        mean, routes = _river_stages(engine, run.land, run.rivers, land)
+        routed = Routed(routes.url, mean.url, run.rivers.cut, run.rivers.gauges, config.model, config.routing)
+        seconds = speed(engine, routes, years)["worker_seconds_per_year"]
+        found += rivers_report.findings(routed, run.rivers.stations, seconds)
     return write_report(
         engine.run.url, config.pipeline, "Land, emulated, and its rivers", found, _facts(config, engine, run)
     )
@@ -98,15 +92,9 @@ def job(config: EmulatorRunConfig, engine: Engine) -> str:
 def plan(config: EmulatorRunConfig, planned: Plan) -> None:
     """Years of blocks of cells, then years of the network; parameters, forcing and network are opened."""
     run = _prepare(config, planned)
-    for note in run.notes:
-        print(note, flush=True)
     land = land_stage(planned, f"land_{config.model}", run.land)
-    if run.network is not None:
-        rivers = cut(run.network.open(), run.where.lat, run.where.lon, config.unrouted)
-        cells = tuple(gauge.cell for gauge in watched(rivers.network, run.stations, config.most_gauges))
-        mean = mean_stage(planned, "mean_runoff", land, run.land)
-        routing = Channels(run.network, run.inputs, config.routing, config.velocity, config.unrouted)
-        river_stage(planned, f"rivers_{config.routing}", routing, rivers, cells, land, mean, run.land)
+    if run.rivers is not None:
+        _river_stages(planned, run.land, run.rivers, land)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,13 +128,21 @@ class Channels:
 
 
 @dataclass(frozen=True, eq=False)
+class OpenRivers:
+    """A network cut to the cells of a run, and what is watched on it."""
+
+    how: Channels
+    stations: Stations | None
+    cut: Rivers
+    gauges: Sequence[Gauge]
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
-    """What is opened before any stage. inputs: what identifies the network."""
+    """What is opened before any year is run."""
 
     land: LandRun
-    network: NetworkSource | None
-    inputs: Mapping[str, Any]
-    stations: Stations | None
+    rivers: OpenRivers | None
     data: Mapping[str, str]
     trained: str
     notes: tuple[str, ...]
@@ -157,7 +153,23 @@ class Prepared:
 
 
 def _prepare(config: EmulatorRunConfig, engine: Engine | Plan) -> Prepared:
-    return _files(config) if config.parameters else _generated(config, engine)
+    run = _files(config) if config.parameters else _generated(config, engine)
+    for note in run.notes:
+        print(note, flush=True)
+    return run
+
+
+def _opened(
+    config: EmulatorRunConfig,
+    network: NetworkSource,
+    inputs: Mapping[str, Any],
+    stations: Stations | None,
+    where: Places,
+) -> OpenRivers:
+    """inputs: what identifies the network. Raises InputError where it cannot carry the runoff of these cells."""
+    rivers = cut(network.open(), where.lat, where.lon, config.unrouted)
+    how = Channels(network, inputs, config.routing, config.velocity, config.unrouted)
+    return OpenRivers(how, stations, rivers, watched(rivers.network, stations, config.most_gauges))
 
 
 def _generated(config: EmulatorRunConfig, engine: Engine | Plan) -> Prepared:
@@ -175,7 +187,8 @@ def _generated(config: EmulatorRunConfig, engine: Engine | Plan) -> Prepared:
                    config.spin_up, config.seed, inputs)  # fmt: skip
     network = NetworkSource("generated", generated.network, settings)
     note = f"no --parameters: model {config.model} is fitted to {TRAINED_YEARS} years of a generated Earth"
-    return Prepared(land, network, inputs, None, {"source": "generated"}, f"{train.first}:{train.last}", (note,))
+    rivers = _opened(config, network, inputs, None, where)
+    return Prepared(land, rivers, {"source": "generated"}, f"{train.first}:{train.last}", (note,))
 
 
 def _files(config: EmulatorRunConfig) -> Prepared:
@@ -203,13 +216,14 @@ def _files(config: EmulatorRunConfig) -> Prepared:
         min(config.cells_per_item, len(where.names)), config.ensemble, config.spin_up, config.seed,
         {"forcing": fingerprint(config.forcing), "demand": source.demand},
     )  # fmt: skip
-    network = NetworkSource(config.network) if config.network else None
-    inputs = network_inputs(config.network) if config.network else {}
-    stations = read_grdc(config.gauges) if config.gauges else None
+    rivers = None
+    if config.network:
+        stations = read_grdc(config.gauges) if config.gauges else None
+        rivers = _opened(config, NetworkSource(config.network), network_inputs(config.network), stations, where)
     data = {"parameters": config.parameters, "forcing": config.forcing, "network": config.network or "none",
             "gauges": config.gauges or "none"}  # fmt: skip
     train = published["train"]
-    return Prepared(land, network, inputs, stations, data, f"{train['first']}:{train['last']}", where.notes)
+    return Prepared(land, rivers, data, f"{train['first']}:{train['last']}", where.notes)
 
 
 def _demand(config: EmulatorRunConfig, published: Mapping[str, Any]) -> Demand:
@@ -306,6 +320,14 @@ def mean_stage(engine: Engine | Plan, name: str, land: StoreRef, run: LandRun) -
             inputs={"land": land.digest}, seconds=2e-6 * cells * len(run.years), memory_bytes=4 * 366 * cells * 3,
         )
     )  # fmt: skip
+
+
+def _river_stages(engine: Engine | Plan, run: LandRun, opened: OpenRivers, land: StoreRef) -> tuple[StoreRef, StoreRef]:
+    """Mean runoff of the land, and its rivers."""
+    mean = mean_stage(engine, "mean_runoff", land, run)
+    cells = tuple(gauge.cell for gauge in opened.gauges)
+    name = f"rivers_{opened.how.routing}"
+    return mean, river_stage(engine, name, opened.how, opened.cut, cells, land, mean, run)
 
 
 def river_stage(

@@ -147,6 +147,35 @@ def test_a_network_without_the_cells_is_refused(
     assert "cycle of 2 cells" in said
 
 
+@pytest.mark.parametrize("asked", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("option", "file", "told"),
+    [
+        ("--network", "N.nc:made_lddd", "made_lddd"),
+        ("--network", "M.nc:made_ldd", "M.nc"),
+        ("--network", "E.nc:made_ldd", "no land"),
+        ("--gauges", "G.txt", "G.txt"),
+    ],
+)
+def test_rivers_are_refused_before_any_land_is_run(
+    option: str,
+    file: str,
+    told: str,
+    asked: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options, done = files.write(tmp_path), []
+    files.network(tmp_path / "E.nc", np.array([[6, 5, 0], [6, 6, 5]]))
+    (tmp_path / "G.txt").write_text("no station\n")
+    rivers = {"--network": options[5]} | {option: f"{tmp_path}/{file}"}
+    command = [*options[:4], *options[6:], *(word for pair in rivers.items() for word in pair), *asked]
+    monkeypatch.setattr(RunYear, "__call__", lambda self, item, before: done.append(item))
+    assert told in refused([*command, "--run-dir", str(tmp_path / "run")], capsys)
+    assert not done
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
