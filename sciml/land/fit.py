@@ -25,6 +25,7 @@ RATES = ("runoff", "evaporation")
 LEAST_STORE, LEAST_RATE = 1.0, 0.1  # standard deviations [kg m-2], [kg m-2 day-1]
 AT_BOUND = 0.01  # of the bounds
 EQUAL = 0.01  # ends of descents whose wSSE is no more than this above the best are equally good
+BY_PARAMETER = ("theta", "standard_error", "ratio", "identifiable", "at_bound", "spread")  # (parameter, month, cell)
 FREE = SearchOptions(screened=100, starts=4, descent=DescentOptions(iterations=60, tolerance=1e-4))  # a run is dear
 
 
@@ -226,40 +227,29 @@ def _whole(dates: np.ndarray, months: np.ndarray, first: int) -> bool:
     return bool(begins and (months[-1] > months[first] or dates[-1] + 1 == (months[first] + 1).astype(dates.dtype)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """Of one month; each (cell, ...)."""
-
-    real: np.ndarray
-    standard_error: np.ndarray
-    ratio: np.ndarray
-    identifiable: np.ndarray
-    at_bound: np.ndarray
-    spread: np.ndarray
-    equals: np.ndarray
-    free: np.ndarray
-    covariance: np.ndarray
-    wsse: np.ndarray
-    scored: np.ndarray
-    evaluations: np.ndarray
-    converged: np.ndarray
-
-
-def _fitted(runs: Runs, space: Space, seeds: Sequence[int], options: SearchOptions) -> _Fitted:
+def _fitted(runs: Runs, space: Space, seeds: Sequence[int], options: SearchOptions) -> dict[str, np.ndarray]:
+    """Of one month: field of `Fit` -> (cell, ...)."""
     count, cells, parameters = runs.count, len(seeds), len(space.names)
     free = np.tile(space.middle, (cells, 1))
-    prior = np.diag(space.spread**2)
-    covariance, ratio = np.tile(prior, (cells, 1, 1)), np.ones((cells, parameters))
-    error = np.tile((space.real(space.middle + space.spread) - space.real(space.middle - space.spread)) / 2, (cells, 1))
-    identifiable, spread = np.zeros((cells, parameters), bool), np.ones((cells, parameters))
-    equals, evaluations, converged = np.zeros(cells, int), np.zeros(cells, int), np.zeros(cells, bool)
-    wsse = np.full(cells, np.nan)
+    error = (space.real(space.middle + space.spread) - space.real(space.middle - space.spread)) / 2
+    fit = {
+        "standard_error": np.tile(error, (cells, 1)),
+        "ratio": np.ones((cells, parameters)),
+        "identifiable": np.zeros((cells, parameters), bool),
+        "spread": np.ones((cells, parameters)),
+        "equals": np.zeros(cells, int),
+        "covariance": np.tile(np.diag(space.spread**2), (cells, 1, 1)),
+        "wsse": np.full(cells, np.nan),
+        "evaluations": np.zeros(cells, int),
+        "converged": np.zeros(cells, bool),
+    }
     some = np.flatnonzero(count > 0)
     if len(some):
         found = search(runs, space, some, [seeds[i] for i in some], options)
-        free[some], wsse[some] = found.free, found.wsse
-        evaluations[some], converged[some] = found.evaluations, found.converged
-        spread[some], equals[some] = _equifinality(space, found)
+        free[some] = found.free
+        for name in ("wsse", "evaluations", "converged"):
+            fit[name][some] = getattr(found, name)
+        fit["spread"][some], fit["equals"][some] = _equifinality(space, found)
         for first in range(0, len(some), runs.together):
             at = some[first : first + runs.together]
             known = uncertainty(
@@ -271,12 +261,12 @@ def _fitted(runs: Runs, space: Space, seeds: Sequence[int], options: SearchOptio
                 lambda r: days_per_independent(runs.series(r)),
                 options.descent,
             )
-            covariance[at], error[at] = known.covariance, known.standard_error
-            ratio[at], identifiable[at] = known.ratio, known.identifiable
-    share = space.share(space.real(free))
+            for name in ("covariance", "standard_error", "ratio", "identifiable"):
+                fit[name][at] = getattr(known, name)
+    theta = space.real(free)
+    share = space.share(theta)
     at_bound = np.minimum(share, 1.0 - share) < AT_BOUND
-    return _Fitted(space.real(free), error, ratio, identifiable, at_bound, spread, equals, free, covariance, wsse,
-                   count, evaluations, converged)  # fmt: skip
+    return fit | {"theta": theta, "free": free, "at_bound": at_bound, "scored": count}
 
 
 def _equifinality(space: Space, found: Found) -> tuple[np.ndarray, np.ndarray]:
@@ -288,15 +278,8 @@ def _equifinality(space: Space, found: Found) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(high - low, 0.0), good.sum(axis=1)
 
 
-def _joined(model: Model, variables: tuple[str, ...], fits: Sequence[_Fitted]) -> Fit:
-    def maps(part: str) -> np.ndarray:
-        """(month, cell, parameter) -> (parameter, month, cell)."""
-        return np.ascontiguousarray(np.stack([getattr(fit, part) for fit in fits]).transpose(2, 0, 1))
-
-    def rows(part: str) -> np.ndarray:
-        return np.stack([getattr(fit, part) for fit in fits])
-
-    by_parameter = ("real", "standard_error", "ratio", "identifiable", "at_bound", "spread")
-    by_cell = ("equals", "free", "covariance", "wsse", "scored", "evaluations", "converged")
-    names = tuple(p.name for p in model.parameters)
-    return Fit(names, variables, *(maps(part) for part in by_parameter), *(rows(part) for part in by_cell))
+def _joined(model: Model, variables: tuple[str, ...], months: Sequence[Mapping[str, np.ndarray]]) -> Fit:
+    found = {field: np.stack([month[field] for month in months]) for field in months[0]}
+    for field in BY_PARAMETER:
+        found[field] = np.ascontiguousarray(found[field].transpose(2, 0, 1))
+    return Fit(tuple(p.name for p in model.parameters), variables, **found)
