@@ -47,11 +47,24 @@ STEEPEST = 300.0  # largest exponent: beyond it f is 0 and gradients would be in
 ENDLESS = 1e30  # what the store below the soil of `paper` can give [kg m-2 day-1]
 
 
-def saturation_humidity(temperature, pressure):
-    """q*(T, p): specific humidity at saturation over water (Magnus). temperature [K], pressure [Pa] -> [1]."""
+def vapour_pressure(temperature):
+    """Saturation over water [Pa]; temperature [K]. Magnus: Alduchov & Eskridge 1996,
+    doi:10.1175/1520-0450(1996)035<0601:IMFAOS>2.0.CO;2."""
     celsius = temperature - FREEZING
-    vapour = 610.94 * exp(17.625 * celsius / (celsius + 243.04))
+    return 610.94 * exp(17.625 * celsius / (celsius + 243.04))
+
+
+def humidity(vapour, pressure):
+    """q = 0.622 e / (p - 0.378 e) [1]; vapour pressure e and pressure p [Pa]."""
     return 0.622 * vapour / (pressure - 0.378 * vapour)
+
+
+def saturation_humidity(temperature, pressure):
+    """q*(T, p): specific humidity at saturation over water. temperature [K], pressure [Pa] -> [1].
+
+    At the dew point it is the specific humidity of the air.
+    """
+    return humidity(vapour_pressure(temperature), pressure)
 
 
 def snow_cover(snow):

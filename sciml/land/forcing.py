@@ -11,11 +11,12 @@ from typing import Literal
 import numpy as np
 
 from sciml.core.errors import ConfigError, InputError
+from sciml.land.equations import FREEZING, humidity, vapour_pressure
+from sciml.land.equations import saturation_humidity as saturation_humidity  # for those who read weather
 
 DemandKind = Literal["humidity_deficit", "potential_evaporation"]
 Stamp = Literal["end", "mean"]
 TARGETS = ("snow", "soil_upper", "soil_lower", "groundwater", "runoff", "evaporation")
-FREEZING = 273.15  # K
 # Half of the precipitation falls as snow at 1.0 C on average over the land of the Northern Hemisphere, and at -0.4 to
 # 2.4 C at 95 % of its stations (Jennings et al. 2018, doi:10.1038/s41467-018-03629-7): a ramp of a degree either side.
 SNOW_RAMP = (273.15, 275.15)  # K
@@ -132,26 +133,6 @@ def days_between(dates: np.ndarray, first: str | int, last: str | int, *, what: 
         held = f"{dates[0]} .. {dates[-1]}" if len(dates) else "no day"
         raise ConfigError(f"{what}: period {first}:{last}, but the record holds {held}; ask for days inside it")
     return slice(int(np.searchsorted(dates, start)), int(np.searchsorted(dates, stop)))
-
-
-def vapour_pressure(temperature: np.ndarray) -> np.ndarray:
-    """Saturation over water [Pa]; temperature [K]. Magnus: Alduchov & Eskridge 1996,
-    doi:10.1175/1520-0450(1996)035<0601:IMFAOS>2.0.CO;2."""
-    celsius = temperature - FREEZING
-    return 610.94 * np.exp(17.625 * celsius / (celsius + 243.04))
-
-
-def humidity(vapour: np.ndarray, pressure: np.ndarray) -> np.ndarray:
-    """q = 0.622 e / (p - 0.378 e) [1]; vapour pressure e and pressure p [Pa]."""
-    return 0.622 * vapour / (pressure - 0.378 * vapour)
-
-
-def saturation_humidity(temperature: np.ndarray, pressure: np.ndarray) -> np.ndarray:
-    """q*(T, p): specific humidity at saturation over water. temperature [K], pressure [Pa] -> [1].
-
-    At the dew point it is the specific humidity of the air.
-    """
-    return humidity(vapour_pressure(temperature), pressure)
 
 
 def humidity_from_relative(relative: np.ndarray, temperature: np.ndarray, pressure: np.ndarray) -> np.ndarray:
