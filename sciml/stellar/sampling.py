@@ -1,0 +1,105 @@
+"""A star's spectrum at the pixels of a spectrograph: broadened in Fourier space, then sampled by cubic B-splines.
+
+A pixel is the mean of the flux over its width. The width is taken as the same velocity everywhere, its mean over the
+spectrograph's pixels (0.8 km/s in HARPS, within a fifth); beside a line spread function of 2.6 km/s the difference
+changes a line's depth by less than 0.1 % of itself.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sciml.core.errors import InputError
+from sciml.stellar.broadening import Broadening
+from sciml.stellar.labels import PARAMETERS
+from sciml.stellar.wavelengths import GRID, SPEED_OF_LIGHT, LogGrid
+
+_VSINI, _VMAC = PARAMETERS.index("vsini"), PARAMETERS.index("vmac")
+_EDGE = 60.0  # [km/s]: profiles near an end of the grid take from its other end
+
+
+@dataclass(frozen=True, eq=False)
+class PixelGrid:
+    """Where a spectrograph's pixels are. wave: (order, pixel) of their centres [A, air], rising along an order."""
+
+    wave: np.ndarray
+    resolving_power: float
+    name: str = "pixels"
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.wave)
+        if len(shape) != 2 or shape[1] < 2:
+            raise InputError(f"{self.name}: wavelengths have shape {shape}; expected (order, pixel)")
+        rising = np.diff(self.wave, axis=1) > 0  # false beside NaN
+        if not rising.all():
+            order, pixel = (int(place[0]) for place in np.nonzero(~rising))
+            raise InputError(
+                f"{self.name}: wavelengths of order {order} do not rise at pixel {pixel} "
+                f"({self.wave[order, pixel]:.7g}, {self.wave[order, pixel + 1]:.7g} A); check the wavelength solution"
+            )
+        if not self.resolving_power > 0:
+            raise InputError(f"{self.name}: resolving power is {self.resolving_power}; expected a positive number")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.wave.shape[0], self.wave.shape[1]
+
+    @cached_property
+    def pixel_width(self) -> float:
+        """Mean over all pixels [km/s]."""
+        return float(np.mean(np.diff(np.log(self.wave), axis=1)) * SPEED_OF_LIGHT)
+
+
+class Sampler(nn.Module):
+    """From Fourier transforms of unbroadened spectra on a grid to flux in pixels; differentiable, on any device."""
+
+    def __init__(self, pixels: PixelGrid, grid: LogGrid = GRID) -> None:
+        super().__init__()
+        self.shape, self.size = pixels.shape, grid.size
+        self.broadening = Broadening(pixels.resolving_power, pixels.pixel_width, grid)
+        prefilter = np.sinc(np.fft.rfftfreq(grid.size)) ** -4  # half the error of a spline through the samples
+        self.broadening.fixed *= torch.from_numpy(prefilter).to(self.broadening.fixed)
+        position = grid.position(pixels.wave.ravel())
+        index = np.clip(np.floor(position), 1, grid.size - 3).astype(np.int64)
+        t = np.clip(position - index, 0.0, 1.0)
+        weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3]) / 6
+        self.velocity_step = grid.velocity_step
+        for name, values in (
+            ("index", torch.from_numpy(index)),
+            ("weights", torch.from_numpy(weights).to(torch.get_default_dtype())),
+            ("position", torch.from_numpy(position)),
+        ):
+            self.register_buffer(name, values, persistent=False)
+
+    @property
+    def covered(self) -> Tensor:
+        """(order, pixel) which pixels lie on the grid for a star at rest."""
+        return self.covered_at(torch.zeros(1, device=self.index.device))[0]
+
+    def covered_at(self, rv: Tensor) -> Tensor:
+        """(n, order, pixel) which pixels lie on the grid, 60 km/s off its ends, for stars of velocities (n,) [km/s]."""
+        shift = SPEED_OF_LIGHT * torch.log1p(rv.double() / SPEED_OF_LIGHT) / self.velocity_step
+        rest = self.position - shift[:, None]
+        edge = _EDGE / self.velocity_step
+        return ((rest >= edge) & (rest <= self.size - 1 - edge)).unflatten(1, self.shape)
+
+    def observe(self, fourier: Tensor, parameters: Tensor, epsilon: Tensor, rv: Tensor | None = None) -> Tensor:
+        """Flux (n, order, pixel) over the continuum, the instrument's profile and pixels included.
+
+        fourier: (n, frequency) complex, `torch.fft.rfft` of unbroadened spectra at rest. parameters: (n, 7), of which
+        vsini and vmac are used. epsilon: (n,) limb darkening. rv: (n,) [km/s], none for stars at rest. Pixels off the
+        grid hold the value of its end: see `covered`.
+        """
+        vsini, vmac = parameters[:, _VSINI], parameters[:, _VMAC]
+        return self.sample(fourier * self.broadening(vsini, vmac, epsilon, rv))
+
+    def sample(self, fourier: Tensor) -> Tensor:
+        """(n, order, pixel) of B-spline coefficients given by their Fourier transform (n, frequency)."""
+        coefficients = torch.fft.irfft(fourier, n=self.size)
+        flux = coefficients.index_select(1, self.index - 1) * self.weights[0]
+        for tap in (1, 2, 3):  # in place: fresh memory costs more than the sum
+            flux.addcmul_(coefficients.index_select(1, self.index + (tap - 1)), self.weights[tap])
+        return flux.unflatten(1, self.shape)
