@@ -32,7 +32,8 @@ class TrainingConfig:
 
     epochs: passes over the samples. batch_size: samples a step on each worker, 0 for all of them (full batch).
     learning_rate: peak step of AdamW. weight_decay: decoupled, per unit of step. clip_norm: largest norm of a
-    gradient, 0 for no limit.
+    gradient, 0 for no limit. last_epochs: how many at the end take a tenth of the step. (Without weight decay AdamW
+    is Adam, bit by bit.)
     """
 
     epochs: int = 100
@@ -41,14 +42,21 @@ class TrainingConfig:
     schedule: Schedule = "one_cycle"
     weight_decay: float = 0.0
     clip_norm: float = 0.0
+    last_epochs: int = 0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 0 or self.weight_decay < 0 or self.clip_norm < 0:
             raise ConfigError(f"{self}: epochs must be at least 1; batch size, weight decay and clip norm at least 0")
+        if not 0 <= self.last_epochs <= self.epochs:
+            raise ConfigError(f"last epochs {self.last_epochs}: must be between 0 and epochs={self.epochs}")
         if not self.learning_rate > 0:
             raise ConfigError(f"learning rate {self.learning_rate}: must be positive")
         if self.schedule not in get_args(Schedule):
             raise ConfigError(f"schedule {self.schedule!r}: expected one of {', '.join(get_args(Schedule))}")
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint remembers of it: `last_epochs`, which older ones do not know, only where it is used."""
+        return {key: value for key, value in asdict(self).items() if key != "last_epochs" or value}
 
 
 class Samples(Protocol):
@@ -105,7 +113,7 @@ def fit(
     scaling = dict(scaling or {})
     model.to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    identity = {**asdict(config), "seed": seed, "samples": len(data)}  # another number of workers may resume
+    identity = {**config.identity(), "seed": seed, "samples": len(data)}  # another number of workers may resume
     start = 0
     if resume is not None:
         _require_same_run(resume, identity, model, scaling)
@@ -148,9 +156,12 @@ def learning_rate_at(step: int, steps: int, config: TrainingConfig) -> float:
     """Step size of optimiser step `step` of `steps` in all (both counted over the whole run).
 
     cosine: half a cosine from the peak to 0. one_cycle: a linear rise from 1/10 over the first fifth, then the cosine.
-    drop: the peak for the first sixth, then a hundredth of it (Nguyen et al. 2022, hal-03580148).
+    drop: the peak for the first sixth, then a hundredth of it (Nguyen et al. 2022, hal-03580148). Each times a tenth
+    in the last epochs, where the configuration has such.
     """
     peak, done = config.learning_rate, step / max(steps, 1)
+    if config.last_epochs and step * config.epochs >= (config.epochs - config.last_epochs) * steps:
+        peak *= 0.1
     if config.schedule == "drop":
         return peak if done < 1 / 6 else peak / 100
     if config.schedule == "constant":

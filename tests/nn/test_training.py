@@ -227,8 +227,31 @@ def test_schedules_start_and_end_where_they_should() -> None:
     assert learning_rate_at(7, 10, TrainingConfig(schedule="constant", learning_rate=0.3)) == 0.3
 
 
+def test_the_last_epochs_take_a_tenth_of_the_step() -> None:
+    config = TrainingConfig(epochs=750, schedule="constant", learning_rate=1e-4, last_epochs=50)
+    steps = 7 * config.epochs
+    rates = [learning_rate_at(step, steps, config) for step in range(steps)]
+    assert rates[: 7 * 700] == [1e-4] * (7 * 700)
+    assert rates[7 * 700 :] == pytest.approx([1e-5] * (7 * 50), rel=1e-12)
+
+
+def test_checkpoints_made_before_there_were_last_epochs_resume() -> None:
+    state = fit(net(), samples(), CONFIG, seed=5)
+    assert "last_epochs" not in state["identity"]
+    with pytest.raises(ConfigError, match="last_epochs"):
+        fit(net(), samples(), replace(CONFIG, last_epochs=2), seed=5, resume=state)
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"batch_size": -1}, {"learning_rate": 0.0}, {"schedule": "warm"}, {"weight_decay": -1.0}]
+    "wrong",
+    [
+        {"epochs": 3, "last_epochs": 4},
+        {"epochs": 0},
+        {"batch_size": -1},
+        {"learning_rate": 0.0},
+        {"schedule": "warm"},
+        {"weight_decay": -1.0},
+    ],
 )
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
