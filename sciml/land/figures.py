@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from sciml.data.stores import open_store
 from sciml.land import skill
 from sciml.land.forcing import Record
+from sciml.land.models import Parameter
 from sciml.land.source import LandSource, Layout
+from sciml.land.steps import model_for
 from sciml.land.trials import Trial
 from sciml.report import style
 from sciml.report.maps import Cells, Layer, Scale, map_figure
@@ -25,6 +27,7 @@ LEVELS = {
     "runoff": "runoff [kg m⁻² d⁻¹]",
     "evaporation": "evaporation [kg m⁻² d⁻¹]",
 }
+SUPERSCRIPT = str.maketrans("-12", "⁻¹²")
 
 
 def of_free_run(
@@ -135,25 +138,25 @@ def skill_figure(table: pd.DataFrame) -> Figure:
         return figure
 
 
-def of_parameters(fits: Mapping[str, str], where: Layout) -> list[Illustration]:
+def of_parameters(fits: Mapping[str, str], source: LandSource, where: Layout) -> list[Illustration]:
     """What the data say of each parameter: posterior over prior deviation; maps where there are enough cells."""
-    found = []
+    found, like = [], source.outline()[0]
     for name, url in fits.items():
+        parameters = model_for(name, like.forcing, like.targets.stamp).parameters
         with open_store(url) as store:
             ratio = store["ratio"].mean("month").values
             theta = store["theta"].mean("month").values
-            parameters = [str(p) for p in store["parameter"].values]
         found.append(
             Illustration(
                 f"parameters_{name}",
-                identified_figure(ratio, parameters),
+                identified_figure(ratio, [p.name for p in parameters]),
                 f"{name}: standard deviation of each parameter after the fit over that of its prior, in"
                 f" {len(ratio)} cells: 1 where the data say nothing (equifinality), near 0 where they determine it.",
                 f"How far the data determine each parameter of {name}.",
             )
         )
         if len(ratio) >= LEAST_CELLS and np.isfinite(where.lat).all():
-            layers = [Layer(p, theta[:, k], Scale(p, "sequential")) for k, p in enumerate(parameters[:6])]
+            layers = [parameter_layer(p, theta[:, k]) for k, p in enumerate(parameters[:6])]
             found.append(
                 Illustration(
                     f"map_{name}", map_figure(_cells(where), layers),
@@ -161,6 +164,14 @@ def of_parameters(fits: Mapping[str, str], where: Layout) -> list[Illustration]:
                 )
             )  # fmt: skip
     return found
+
+
+def parameter_layer(parameter: Parameter, values: np.ndarray) -> Layer:
+    """A map of one parameter with its unit at the colour bar. values: (cell,)."""
+    name = parameter.name.replace("_", " ")
+    units = parameter.units.replace("day", "d").replace("chi", "ᵡ")
+    label = f"{name} [{units if units == '1' else units.translate(SUPERSCRIPT)}]"
+    return Layer(name, values, Scale(label, "sequential"))
 
 
 def identified_figure(ratio: np.ndarray, parameters: list[str]) -> Figure:

@@ -146,7 +146,7 @@ def findings(found: Sequence[Scored], source: LandSource, where: Layout) -> list
             blocks.append(figures.of_skill(experiment, table))
         if experiment == "free_run":
             blocks += [units_table(table), *figures.of_free_run(group[0].runs, group[0].trial, table, source, where)]
-            blocks += figures.of_parameters(group[0].fits, where)
+            blocks += figures.of_parameters(group[0].fits, source, where)
         title = TITLES.get(experiment, experiment.replace("_", " ").capitalize())
         out.append(Finding(experiment, table, scores, [Section(title, _words(group, table), blocks)]))
     return out
