@@ -19,6 +19,7 @@ from sciml.stellar.wavelengths import GRID, SPEED_OF_LIGHT, LogGrid
 
 _VSINI, _VMAC = PARAMETERS.index("vsini"), PARAMETERS.index("vmac")
 _EDGE = 60.0  # [km/s]: profiles near an end of the grid take from its other end
+_CHUNK = 32  # spectra at once on a CPU: with more, pages of fresh memory take half the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +94,14 @@ class Sampler(nn.Module):
         vsini and vmac are used. epsilon: (n,) limb darkening. rv: (n,) [km/s], none for stars at rest. Pixels off the
         grid hold the value of its end: see `covered`.
         """
-        vsini, vmac = parameters[:, _VSINI], parameters[:, _VMAC]
-        return self.sample(fourier * self.broadening(vsini, vmac, epsilon, rv))
+        given = [fourier, parameters[:, _VSINI], parameters[:, _VMAC], epsilon]
+        given += [] if rv is None else [rv]
+        chunk = _CHUNK if fourier.device.type == "cpu" else len(fourier)
+        seen = [
+            self.sample(part * self.broadening(*rest))
+            for part, *rest in zip(*(value.split(chunk) for value in given), strict=True)
+        ]
+        return seen[0] if len(seen) == 1 else torch.cat(seen)
 
     def sample(self, fourier: Tensor) -> Tensor:
         """(n, order, pixel) of B-spline coefficients given by their Fourier transform (n, frequency)."""
