@@ -19,7 +19,7 @@ class StellarConfig(Config):
     atmospheres: str = Field("", description="ATLAS9 models: an archive or a folder (atlas9)")
     linelist: str = Field("", description="CSV of spectral lines with their damping (atlas9)")
     solar_mixture: Literal["asplund2009", "grevesse2007", "lodders2003"] = Field(
-        "asplund2009", description="elements of a star of [M/H] = 0 (atlas9)"
+        "grevesse2007", description="elements of a star of [M/H] = 0 (atlas9)"
     )
     store: str = Field("", description="where the grid of model spectra is put by --only grid, and read otherwise")
     sobol_points: int = Field(1500, ge=0, description="models at continuous labels and nuisances")

@@ -134,12 +134,11 @@ def read_models(urls: Sequence[str]) -> ModelSpectra:
                 )
             parameters = np.stack([store[name].values for name in labels.PARAMETERS], 1)
             parts.append(ModelSpectra(parameters, store["flux"].values, store["limb_darkening"].values.astype(float)))
-    found = ModelSpectra(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("parameters", "flux", "epsilon")))
-    if not np.isfinite(found.flux).all():
-        raise InputError(
-            f"{urls[0]}: flux: holes at model {int(np.argwhere(~np.isfinite(found.flux))[0, 0])}; make it again"
-        )
-    return found
+            if not np.isfinite(parts[-1].flux).all():
+                model = int(np.argwhere(~np.isfinite(parts[-1].flux))[0, 0])
+                raise InputError(f"{url}: flux: a hole at model {model}; make it again")
+    columns = ("parameters", "flux", "epsilon")
+    return ModelSpectra(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
 
 def set_url(store: str, name: SetName) -> str:

@@ -33,7 +33,7 @@ class Atlas9Synthesis:
 
     atmospheres: str
     linelist: str
-    solar_mixture: str = "asplund2009"
+    solar_mixture: str = "grevesse2007"
 
     def __call__(self, parameters: np.ndarray) -> tuple[np.ndarray, float]:
         """Flux over continuum (29400,) on GRID and limb darkening of (teff, logg, feh, vmic, alpha) (5,).
