@@ -23,7 +23,6 @@ from cluster.stages import StoreRef
 from sciml.core.errors import InputError
 from sciml.data.readers.pcrglobwb import Station, stations_of
 from sciml.land import report, skill
-from sciml.land.config import EmulatorFitConfig
 from sciml.land.forcing import Record
 from sciml.land.source import LandSource, Layout
 from sciml.land.trials import Trial
@@ -76,16 +75,9 @@ class Routed:
     series: Mapping[str, np.ndarray]
 
 
-def discharge(
-    config: EmulatorFitConfig,
-    engine: Engine,
-    source: LandSource,
-    where: Layout,
-    trial: Trial,
-    runs: Mapping[str, StoreRef],
-) -> Finding:
+def discharge(engine: Engine, source: LandSource, where: Layout, trial: Trial, runs: Mapping[str, StoreRef]) -> Finding:
     """Fits hydrographs, routes the reference's and the emulators' runoff, scores and draws them; hydrographs.json."""
-    found = [routed(gauge, trial) for gauge in _tested(gauges(source, where, runs, stations_of(config.files)), trial)]
+    found = [routed(gauge, trial) for gauge in _tested(gauges(source, where, runs, stations_of(source.files)), trial)]
     engine.run.write_json("hydrographs.json", {one.gauge.name: _written(one) for one in found})
     table = pd.concat([scores(one, trial) for one in found], ignore_index=True)
     biggest = max(found, key=lambda one: one.areas[-1])
@@ -94,9 +86,9 @@ def discharge(
     return Finding("discharge", table, skill.summary(table), [section])
 
 
-def require_gauges(config: EmulatorFitConfig, source: LandSource, where: Layout, trial: Trial) -> None:
+def require_gauges(source: LandSource, where: Layout, trial: Trial) -> None:
     """Raises InputError where there is nothing to be routed or to be held against, before anything is fitted."""
-    _tested(gauges(source, where, {}, stations_of(config.files)), trial)
+    _tested(gauges(source, where, {}, stations_of(source.files)), trial)
 
 
 def _tested(found: Sequence[Gauge], trial: Trial) -> list[Gauge]:

@@ -6,7 +6,7 @@ through years that no fit has seen, beside climatology and a linear reservoir.
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,17 @@ from sciml.report.results import write_report
 SECONDS_PER_CELL_YEAR = {"paper": 1.5, "closed": 0.4, "sciml": 0.5, "linear_reservoir": 0.1}
 
 
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What the stages of a job share. inputs: what results depend on beside the options of a stage."""
+
+    config: EmulatorFitConfig
+    engine: Engine | Plan
+    source: LandSource
+    where: Layout
+    inputs: Mapping[str, Any]
+
+
 def job(config: EmulatorFitConfig, engine: Engine) -> str:
     """All stages, scores, report."""
     source = _source(config)
@@ -42,28 +53,26 @@ def job(config: EmulatorFitConfig, engine: Engine) -> str:
         found, trial = [coupled(config, engine)], trials(config, rivers)[0]
         facts = report.facts(config, rivers, engine.run.stores, trial)
         return write_report(engine.run.url, config.pipeline, title, found, facts)
-    where = layout(source, config.cells_per_item)
-    if "discharge" in config.experiments:
-        require_gauges(config, source, where, trials(config, records)[0])
-    inputs = _inputs(config)
+    work = _work(config, engine, source)
+    where = work.where
     scored, fitted = [], {}
     for trial in trials(config, records):
-        runs, fits = _trial(config, engine, source, where, inputs, trial)
+        runs, fits = _trial(work, trial)
         fitted.setdefault(trial.experiment, (fits, runs))
         scored.append(report.scored(trial, source, where, runs, fits))
     if "planted" in config.experiments:
-        scored.append(_planted(config, engine, where, inputs))
+        scored.append(_planted(work))
     fits, runs = fitted["free_run"]
     findings = report.findings(scored, source, where)
     if "discharge" in config.experiments:
-        findings.append(discharge(config, engine, source, where, first, runs))
+        findings.append(discharge(engine, source, where, first, runs))
     if "coupled" in config.experiments:
         if config.source == "generated":
             findings.append(coupled(config, engine))
         else:
             findings.append(coupled_gauges(config, engine, source, where, first, runs))
     if "sensitivity" in config.experiments:
-        warmed = {name: _warmed(config, engine, source, where, name, fit, inputs) for name, fit in fits.items()}
+        warmed = {name: _warmed(work, name, fit) for name, fit in fits.items()}
         urls = [{name: store.url for name, store in stores.items()} for stores in (runs, warmed)]
         findings.append(sensitivity.finding(*urls, where, first))
     if "speed" in config.experiments:
@@ -80,18 +89,14 @@ def plan(config: EmulatorFitConfig, planned: Plan) -> None:
         plan_coupled(config, planned)
     if config.experiments == ("coupled",) and config.source == "generated":
         return
-    source = _source(config)
-    records = source.outline()
-    where = layout(source, config.cells_per_item)
-    if "discharge" in config.experiments:
-        require_gauges(config, source, where, trials(config, records)[0])
-    for trial in trials(config, records):
-        _trial(config, planned, source, where, _inputs(config), trial)
+    work = _work(config, planned, _source(config))
+    for trial in trials(config, work.source.outline()):
+        _trial(work, trial)
     if "planted" in config.experiments:
-        _planted_stages(config, planned, where, _inputs(config))
+        _planted_stages(work)
     if "sensitivity" in config.experiments:
         for name in config.emulators:
-            _warmed(config, planned, source, where, name, StoreRef("", ""), _inputs(config))
+            _warmed(work, name, StoreRef("", ""))
 
 
 def _source(config: EmulatorFitConfig) -> LandSource:
@@ -107,30 +112,24 @@ def _inputs(config: EmulatorFitConfig) -> Mapping[str, Any]:
     return {"source": config.source, "demand": config.demand, "files": table_inputs(config.files)}
 
 
-def _trial(
-    config: EmulatorFitConfig,
-    engine: Engine | Plan,
-    source: LandSource,
-    where: Layout,
-    inputs: Mapping[str, Any],
-    trial: Trial,
-) -> tuple[dict[str, StoreRef], dict[str, StoreRef]]:
+def _work(config: EmulatorFitConfig, engine: Engine | Plan, source: LandSource) -> Work:
+    """Raises InputError where discharge is asked for and there is none, before anything is fitted."""
+    where = layout(source, config.cells_per_item)
+    if "discharge" in config.experiments:
+        require_gauges(source, where, trials(config, source.outline())[0])
+    return Work(config, engine, source, where, _inputs(config))
+
+
+def _trial(work: Work, trial: Trial) -> tuple[dict[str, StoreRef], dict[str, StoreRef]]:
     """Fit and run every model: model -> store of its run, model -> store of its parameters."""
     runs, fits = {}, {}
-    for name in config.emulators:
-        fits[name], runs[name] = _fit_and_run(config, engine, source, where, inputs, trial, name)
+    for name in work.config.emulators:
+        fits[name], runs[name] = _fit_and_run(work, trial, name)
     return runs, fits
 
 
-def _fit_and_run(
-    config: EmulatorFitConfig,
-    engine: Engine | Plan,
-    source: LandSource,
-    where: Layout,
-    inputs: Mapping[str, Any],
-    trial: Trial,
-    name: str,
-) -> tuple[StoreRef, StoreRef]:
+def _fit_and_run(work: Work, trial: Trial, name: str) -> tuple[StoreRef, StoreRef]:
+    config, source, where = work.config, work.source, work.where
     records = source.outline()
     model = model_for(name, records[0].forcing, records[0].targets.stamp)
     scheme = config.scheme if config.scheme in model.steps else "explicit"
@@ -142,7 +141,7 @@ def _fit_and_run(
     }
     days = len(where.dates)
     label = f"_{trial.label.replace(' ', '_')}" if trial.label else ""
-    fit = engine.stage(
+    fit = work.engine.stage(
         Stage(
             f"fit_{name}{label}",
             FIT_VERSION,
@@ -150,12 +149,12 @@ def _fit_and_run(
             fit_template(where, model),
             FitCells(source, name, trial.train, config.fitting_weights, scheme, config.fit, config.starts, config.seed),
             config=fields,
-            inputs=inputs,
+            inputs=work.inputs,
             seconds=SECONDS_PER_CELL_YEAR[name] * config.starts / 4 * years * where.block,
             memory_bytes=(600 << 20) + held_bytes(records),
         )
     )
-    run = engine.stage(
+    run = work.engine.stage(
         Stage(
             f"run_{name}{label}",
             RUN_VERSION,
@@ -163,7 +162,7 @@ def _fit_and_run(
             run_template(where, model),
             RunCells(source, name, fit.url, days, str(where.dates[0]), scheme),
             config={"scheme": scheme},
-            inputs={**inputs, "fit": fit.digest},
+            inputs={**work.inputs, "fit": fit.digest},
             seconds=0.1,
             memory_bytes=(200 << 20) + held_bytes(records) + 8 * days * where.block * (len(model.outputs) + 8),
         )
@@ -171,19 +170,12 @@ def _fit_and_run(
     return fit, run
 
 
-def _warmed(
-    config: EmulatorFitConfig,
-    engine: Engine | Plan,
-    source: LandSource,
-    where: Layout,
-    name: str,
-    fit: StoreRef,
-    inputs: Mapping[str, Any],
-) -> StoreRef:
+def _warmed(work: Work, name: str, fit: StoreRef) -> StoreRef:
     """The free run of a model under a warmer sky."""
+    source, where = work.source, work.where
     forcing, stamp = source.outline()[0].forcing, source.outline()[0].targets.stamp
     model, days = model_for(name, forcing, stamp), len(where.dates)
-    scheme = config.scheme if config.scheme in model.steps else "explicit"
+    scheme = work.config.scheme if work.config.scheme in model.steps else "explicit"
     function = RunCells(source, name, fit.url, days, str(where.dates[0]), scheme, sensitivity.WARMING)
     stage = Stage(
         f"warmed_{name}",
@@ -192,28 +184,27 @@ def _warmed(
         run_template(where, model),
         function,
         config={"scheme": scheme, "warming": sensitivity.WARMING},
-        inputs={**inputs, "fit": fit.digest},
+        inputs={**work.inputs, "fit": fit.digest},
         seconds=0.1,
     )
-    return engine.stage(stage)
+    return work.engine.stage(stage)
 
 
-def _planted_stages(
-    config: EmulatorFitConfig, engine: Engine | Plan, where: Layout, inputs: Mapping[str, Any]
-) -> dict[str, tuple[LandSource, StoreRef, StoreRef]]:
+def _planted_stages(work: Work) -> dict[str, tuple[LandSource, StoreRef, StoreRef]]:
     """model -> source whose truth it is, fitted parameters, free run."""
-    found = {}
+    config, found = work.config, {}
     for name in config.emulators:
         planted = generated.PlantedConfig(generated.LandConfig(config.seed), name)
         source = LandSource("planted", made=generated.made, settings=planted)
         trial = trials(config, source.records())[0]
         trial = Trial("planted", f"planted in {name}", trial.train, trial.test)
-        found[name] = (source, *_fit_and_run(config, engine, source, where, {**inputs, "planted": name}, trial, name))
+        of = replace(work, source=source, inputs={**work.inputs, "planted": name})
+        found[name] = (source, *_fit_and_run(of, trial, name))
     return found
 
 
-def _planted(config: EmulatorFitConfig, engine: Engine, where: Layout, inputs: Mapping[str, Any]) -> report.Scored:
-    found = _planted_stages(config, engine, where, inputs)
+def _planted(work: Work) -> report.Scored:
+    config, where, found = work.config, work.where, _planted_stages(work)
     truth = {
         name: generated.planted_theta(model_for(name, source.records()[0].forcing), where.names, config.seed)
         for name, (source, _, _) in found.items()
