@@ -130,6 +130,11 @@ def _gauges(network: Network) -> list[Gauge]:
     return sorted(found, key=lambda gauge: -gauge.cell_area)
 
 
+def require_network(config: EmulatorFitConfig, source: LandSource) -> None:
+    """Raises InputError where --network does not hold the gauges, before anything is fitted."""
+    _nest(config, source, NetworkSource(config.network).open())
+
+
 def coupled_gauges(
     config: EmulatorFitConfig,
     engine: Engine,

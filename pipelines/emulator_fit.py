@@ -15,7 +15,14 @@ if __name__ == "__main__":  # from a checkout or a submitted working directory, 
 
 from cluster.job import Engine, Plan, run_job
 from cluster.stages import Stage, StoreRef
-from pipelines.emulator_coupled import coupled, coupled_gauges, coupled_source, plan_coupled, table_inputs
+from pipelines.emulator_coupled import (
+    coupled,
+    coupled_gauges,
+    coupled_source,
+    plan_coupled,
+    require_network,
+    table_inputs,
+)
 from pipelines.emulator_discharge import discharge, require_gauges
 from sciml.generated import land as generated
 from sciml.land import report, sensitivity, speed
@@ -113,10 +120,12 @@ def _inputs(config: EmulatorFitConfig) -> Mapping[str, Any]:
 
 
 def _work(config: EmulatorFitConfig, engine: Engine | Plan, source: LandSource) -> Work:
-    """Raises InputError where discharge is asked for and there is none, before anything is fitted."""
+    """Raises InputError where rivers that are asked for have no gauges or network, before anything is fitted."""
     where = layout(source, config.cells_per_item)
     if "discharge" in config.experiments:
         require_gauges(source, where, trials(config, source.outline())[0])
+    if "coupled" in config.experiments and config.source != "generated":
+        require_network(config, source)
     return Work(config, engine, source, where, _inputs(config))
 
 

@@ -24,6 +24,7 @@ from sciml.land.source import LandSource, layout
 from sciml.land.steps import FitCells, RunCells, Years
 from sciml.land.trials import Trial
 from sciml.rivers.hydrograph import Hydrograph, Routing, route
+from tests.pipelines.emulator_files import network as river_network
 
 SMALL = ["--executor", "serial", "--fit", "descent", "--starts", "1"]
 QUICK = [*SMALL, "--models", "linear_reservoir"]
@@ -260,6 +261,20 @@ def test_no_routed_discharge_is_said_before_any_fit(
     options = ["--run-dir", str(tmp_path / "run"), "--source", "pcrglobwb", "--files", str(table), *QUICK]
     assert "no table has routed discharge" in refused(options, capsys)
     assert "no table has routed discharge" in refused([*options, "--dry-run"], capsys)
+    assert not (tmp_path / "run/stages").exists()
+
+
+@pytest.mark.parametrize("asked", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [("none.nc:made_ldd", "none.nc"), ("N.nc:made_lddd", "made_lddd"), ("N.nc:made_ldd", "no cell for the gauges")],
+)
+def test_no_network_of_the_gauges_is_said_before_any_fit(
+    network: str, told: str, asked: list[str], gauges: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    river_network(tmp_path / "N.nc", np.array([[6, 6, 5], [6, 6, 5]]))  # of the Alps
+    options = ["--source", "pcrglobwb", "--files", f"{gauges}/pred_*.csv", "--experiment", "coupled", *QUICK, *asked]
+    assert told in refused([*options, "--network", f"{tmp_path}/{network}", "--run-dir", str(tmp_path / "run")], capsys)
     assert not (tmp_path / "run/stages").exists()
 
 
