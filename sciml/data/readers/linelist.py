@@ -45,7 +45,7 @@ def read_linelist(url: str, span: tuple[float, float]) -> pd.DataFrame:
             row = int(np.flatnonzero(~np.isfinite(values))[0])
             raise InputError(
                 f"{url}: {name}: row {row} ({table['species'][row]} at {table['wlcent'][row]} A) has"
-                f" {table[name][row]!r}, expected a number (0 where the damping is to be approximated)"
+                f" {str(table[name][row])!r}, expected a number (0 where the damping is to be approximated)"
             )
         table[name] = values
     if not table["wlcent"].between(*span).any():

@@ -1,0 +1,120 @@
+"""The best fit of the emulator to a spectrum: least squares, with the uncertainty that photon noise leaves.
+
+Levenberg's and Marquardt's steps in the working coordinates of `posterior`, all stars of a batch side by side. What
+comes out is the posterior under the grid's prior, linear about the best fit: its mean is what the squared error asks
+for also where a label is hardly seen, and where it is well seen it is the best fit itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sciml.stellar import labels
+from sciml.stellar.forward import ForwardModel, covariance_of, working_ranges
+from sciml.stellar.labels import LABELS, PARAMETERS
+from sciml.stellar.posterior import from_working, moments, to_working
+
+_NUISANCE_DEVIATION = {"vmic": 0.4, "alpha": 0.12, "vmac": 2.5}
+_USUAL_VMAC = 3.5  # [km/s]
+_ROUNDS = 25
+_SETTLED = 0.01  # a step that lowers chi-square by less ends the search
+
+
+@dataclass(frozen=True, eq=False)
+class Chi2Fit:
+    """best (n, 7): the best fit. mean (n, 4), covariance (n, 4, 4): of LABELS. chi_square (n,): at the best fit,
+    without the prior; pixels (n,) that count."""
+
+    best: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+    chi_square: np.ndarray
+    pixels: np.ndarray
+
+
+def fit(
+    forward: ForwardModel,
+    flux: Tensor,
+    sigma: Tensor,
+    start: np.ndarray,
+    free: Sequence[str] = LABELS,
+    seed: int = 0,
+) -> Chi2Fit:
+    """Fit spectra (n, order, pixel). sigma: of each pixel, inf where masked. start: (n, 7) where the search begins.
+
+    free: parameters to be found, LABELS among them; nuisances have a prior about what is usual, the others stay.
+    """
+    columns = [PARAMETERS.index(name) for name in free]
+    low, high = working_ranges()
+    working = to_working(start)
+    damping = np.full(len(start), 1e-2)
+    active = np.ones(len(start), bool)
+    weight = 1 / sigma.broadcast_to(flux.shape)
+    model = forward.at(working)
+    chi = _chi_square(flux, model, weight) + _prior_chi(working, free)
+    for _ in range(_ROUNDS):
+        if not active.any():
+            break
+        rows = np.flatnonzero(active)
+        normal, gradient = _normal(forward, working[rows], flux[rows], model[rows], weight[rows], free)
+        step = np.linalg.solve(normal + damping[rows, None, None] * normal * np.eye(len(free)), gradient[..., None])[
+            ..., 0
+        ]
+        tried = working[rows].copy()
+        tried[:, columns] += step
+        tried = np.clip(tried, low, high)
+        tried[:, 1] = np.maximum(tried[:, 1], labels.lowest_logg(tried[:, 0]))
+        seen = forward.at(tried)
+        found = _chi_square(flux[rows], seen, weight[rows]) + _prior_chi(tried, free)
+        better = found < chi[rows]
+        gained = chi[rows] - found
+        kept = rows[better]
+        working[kept], chi[kept] = tried[better], found[better]
+        model[kept] = seen[torch.from_numpy(better)]
+        damping[rows] = np.where(better, damping[rows] / 5, damping[rows] * 8)
+        active[rows] = ~(better & (gained < _SETTLED)) & (damping[rows] < 1e6)
+    normal, gradient = _normal(forward, working, flux, model, weight, free)
+    covariance = covariance_of(normal)
+    centre = working[:, columns] + np.einsum("nij,nj->ni", covariance, gradient)
+    mean, spread = moments(centre[:, :4], covariance[:, :4, :4], seed)
+    return Chi2Fit(
+        from_working(working), mean, spread, _chi_square(flux, model, weight), (weight > 0).flatten(1).sum(1).numpy()
+    )
+
+
+def _chi_square(flux: Tensor, model: Tensor, weight: Tensor) -> np.ndarray:
+    return ((flux - model) * weight).square().flatten(1).double().sum(1).numpy()
+
+
+def _normal(
+    forward: ForwardModel, working: np.ndarray, flux: Tensor, model: Tensor, weight: Tensor, free: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fisher matrix (n, p, p) with the prior's, and minus half the gradient of chi-square (n, p)."""
+    scaled = (forward.jacobian(working, free) * weight[:, None]).flatten(2)
+    residual = ((flux - model) * weight).flatten(1)
+    normal = (scaled @ scaled.mT).double().numpy()
+    gradient = (scaled @ residual[..., None])[..., 0].double().numpy()
+    away, precision = _prior(working, free)
+    k = np.arange(len(free))
+    normal[:, k, k] += precision + 1e-12
+    return normal, gradient - away * precision
+
+
+def _prior_chi(working: np.ndarray, free: Sequence[str]) -> np.ndarray:
+    away, precision = _prior(working, free)
+    return (away**2 * precision).sum(1)
+
+
+def _prior(working: np.ndarray, free: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """How far each free parameter is from what is usual (n, p), and how much that counts (p,)."""
+    usual = {
+        "vmic": labels.usual_vmic(*working[:, :3].T),
+        "alpha": labels.usual_alpha(working[:, 2]),
+        "vmac": np.full(len(working), _USUAL_VMAC),
+    }
+    away = [working[:, PARAMETERS.index(name)] - usual.get(name, 0.0) for name in free]
+    counts = [_NUISANCE_DEVIATION[name] ** -2.0 if name in _NUISANCE_DEVIATION else 0.0 for name in free]
+    return np.stack(away, 1), np.array(counts)

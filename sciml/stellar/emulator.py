@@ -1,0 +1,172 @@
+"""A smooth stand-in for synthesis: principal components of a grid of spectra, their coefficients by Gaussian processes.
+
+The flux of a model is mean + sum_k c_k(teff, logg, feh, vmic, alpha) component_k. All coefficients, and the limb
+darkening, share one kernel, a Matern 5/2 with one length a parameter beside a quadratic trend, so that a prediction is
+one vector of correlations times one matrix. Lengths are those with which models left out one by one are found back best
+(in closed form: Rasmussen & Williams 2006, eq. 5.12). Components are kept as Fourier transforms, where broadening is a
+product (`broadening`). Differentiable in all parameters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+from sciml.stellar.grid import ModelSpectra
+from sciml.stellar.labels import ATMOSPHERIC, PARAMETERS, RANGES
+from sciml.stellar.wavelengths import GRID
+
+EMULATOR_VERSION = 1  # raise it where the same models give another emulator
+_COLUMNS = [PARAMETERS.index(name) for name in ATMOSPHERIC]
+_TREND = 30.0  # amplitude of the quadratic trend against the kernel's
+_START = (0.5, 1.0, 1.0, 1.5, 2.0)  # lengths, in half ranges
+
+
+@dataclass(frozen=True)
+class EmulatorSettings:
+    """components: of the flux. searched: models with which lengths are sought, a random part. nugget: variance that is
+    no function of the parameters, over the kernel's (lines that synthesis leaves out here and not there)."""
+
+    components: int = 160
+    searched: int = 1200
+    nugget: float = 1e-7
+
+
+class Emulator(nn.Module):
+    """Spectra in Fourier space and limb darkening at any parameters. Its state dict is all there is to it."""
+
+    def __init__(self, models: int, components: int) -> None:
+        """Empty, to be filled by `load_state_dict`; see `fit_emulator`."""
+        super().__init__()
+        frequencies = GRID.size // 2 + 1
+        for name, shape, kind in (
+            ("inputs", (models, len(ATMOSPHERIC)), torch.float64),
+            ("lengths", (len(ATMOSPHERIC),), torch.float64),
+            ("weights", (models, components + 1), torch.float64),
+            ("offset", (components + 1,), torch.float64),
+            ("mean", (2 * frequencies,), torch.float32),
+            ("components", (components, 2 * frequencies), torch.float32),
+        ):
+            self.register_buffer(name, torch.zeros(shape, dtype=kind))
+
+    def predict(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients (n, component) and limb darkening (n,) at parameters (n, 7), in doubles."""
+        kernel = _kernel(_inputs(parameters[:, _COLUMNS].double()), self.inputs, self.lengths)
+        found = kernel @ self.weights + self.offset
+        return found[:, :-1], found[:, -1]
+
+    def spectra(self, coefficients: Tensor) -> Tensor:
+        """Fourier transforms (n, frequency) of unbroadened flux, complex."""
+        stacked = torch.addmm(self.mean, coefficients.to(self.mean.dtype), self.components)
+        return torch.view_as_complex(stacked.unflatten(1, (-1, 2)))
+
+    def forward(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Fourier transforms (n, frequency) and limb darkening (n,) at parameters (n, 7)."""
+        coefficients, epsilon = self.predict(parameters)
+        return self.spectra(coefficients), epsilon.to(self.mean.dtype)
+
+
+def fit_emulator(models: ModelSpectra, settings: EmulatorSettings, seed: int) -> Emulator:
+    """Principal components of the models' flux and the processes of their coefficients."""
+    mean, components, coefficients = principal_components(models.flux, settings.components)
+    inputs = _inputs(torch.from_numpy(models.parameters[:, _COLUMNS]))
+    values = np.concatenate([coefficients, models.epsilon[:, None]], 1)
+    offset = values.mean(0)
+    part = np.random.default_rng(seed).permutation(len(models))[: settings.searched]
+    lengths = _best_lengths(inputs[part], values[part] - offset, settings.nugget)
+    weights, _ = _solved(inputs, values - offset, lengths, settings.nugget)
+    emulator = Emulator(len(models), len(components))
+    transformed = np.fft.rfft(np.concatenate([mean[None], components]).astype(np.float64)).astype(np.complex64)
+    flat = torch.view_as_real(torch.from_numpy(transformed)).flatten(1)
+    emulator.load_state_dict(
+        {
+            "inputs": inputs,
+            "lengths": lengths,
+            "weights": torch.from_numpy(weights),
+            "offset": torch.from_numpy(offset),
+            "mean": flat[0],
+            "components": flat[1:],
+        }
+    )
+    return emulator
+
+
+def load_emulator(state: Mapping[str, Any]) -> Emulator:
+    """The emulator of a state dict."""
+    emulator = Emulator(*state["weights"].shape[:1], len(state["components"]))
+    emulator.load_state_dict(dict(state))
+    return emulator.eval()
+
+
+def principal_components(flux: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean (wavelength,), orthonormal components (count, wavelength) and coefficients (model, count) of flux.
+
+    Through the matrix of inner products of models, which is smaller than that of wavelengths.
+    """
+    mean = flux.mean(0, dtype=np.float64).astype(np.float32)
+    centred = flux - mean
+    products = (centred @ centred.T).astype(np.float64)
+    variance, vectors = np.linalg.eigh(products)
+    order = np.argsort(variance)[::-1][: min(count, len(flux) - 1)]
+    size = np.sqrt(np.maximum(variance[order], 1e-12 * variance.max()))
+    components = (vectors[:, order].T.astype(np.float32) @ centred) / size[:, None].astype(np.float32)
+    return mean, components, vectors[:, order] * size
+
+
+def left_out(models: ModelSpectra, emulator: Emulator, settings: EmulatorSettings) -> np.ndarray:
+    """(model,) root mean square error over wavelengths of each model when it is left out of the processes alone."""
+    _, _, coefficients = principal_components(models.flux, settings.components)
+    values = np.concatenate([coefficients, models.epsilon[:, None]], 1) - emulator.offset.numpy()
+    weights, inverse = _solved(emulator.inputs, values, emulator.lengths, settings.nugget)
+    error = weights[:, :-1] / inverse[:, None]
+    return np.sqrt((error**2).sum(1) / models.flux.shape[1])
+
+
+def _inputs(parameters: Tensor) -> Tensor:
+    """ATMOSPHERIC parameters (n, 5) as the kernel sees them: half ranges, temperature as its inverse, which is what
+    populations and molecules depend on."""
+    low, high = (
+        torch.tensor([RANGES[name][side] for name in ATMOSPHERIC], dtype=torch.float64, device=parameters.device)
+        for side in (0, 1)
+    )
+    inverse = 5040.0 / torch.cat([parameters[:, :1], low[:1, None], high[:1, None]])
+    teff = 1 - 2 * (inverse[:-2] - inverse[-1]) / (inverse[-2] - inverse[-1])
+    return torch.cat([teff, (2 * parameters - low - high)[:, 1:] / (high - low)[1:]], 1)
+
+
+def _kernel(left: Tensor, right: Tensor, lengths: Tensor) -> Tensor:
+    """Covariance (n, m): Matern 5/2 and a quadratic."""
+    distance = torch.cdist(left / lengths, right / lengths, compute_mode="donot_use_mm_for_euclid_dist")
+    scaled = np.sqrt(5.0) * distance
+    return (1 + scaled + scaled**2 / 3) * torch.exp(-scaled) + _TREND * (1 + left @ right.T) ** 2
+
+
+def _solved(inputs: Tensor, values: np.ndarray, lengths: Tensor, nugget: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights K^-1 values (n, column), and the diagonal of K^-1 (n,)."""
+    covariance = _kernel(inputs, inputs, lengths).numpy()
+    covariance[np.diag_indices(len(covariance))] += nugget
+    factor = cho_factor(covariance, lower=True, overwrite_a=True)
+    inverse = cho_solve(factor, np.eye(len(covariance)))
+    return inverse @ values, np.diag(inverse).copy()
+
+
+def _best_lengths(inputs: Tensor, values: np.ndarray, nugget: float) -> Tensor:
+    """Lengths with the smallest error of models left out: the mean of its logarithm, so that no kind of star rules."""
+    floor = 1e-6 * float((values[:, :-1] ** 2).sum(1).mean())
+
+    def error(log_lengths: np.ndarray) -> float:
+        lengths = torch.from_numpy(np.exp(log_lengths))
+        try:
+            weights, inverse = _solved(inputs, values, lengths, nugget)
+        except np.linalg.LinAlgError:  # too long: the matrix is singular
+            return 1e3
+        squares = ((weights[:, :-1] / inverse[:, None]) ** 2).sum(1)
+        return float(np.log(squares + floor).mean())
+
+    found = minimize(error, np.log(_START), method="Nelder-Mead", options={"maxfev": 120, "xatol": 0.05, "fatol": 1e-3})
+    return torch.from_numpy(np.exp(found.x))
