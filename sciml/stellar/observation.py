@@ -53,8 +53,8 @@ PRESETS = {
     "realistic": Observation(
         noise="blaze",
         rv=0.5,
-        slope=0.02,
-        curvature=0.01,
+        slope=0.1,
+        curvature=0.03,
         renormalise=True,
         telluric=0.01,
         cosmic_rays=4.0,
