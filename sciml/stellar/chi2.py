@@ -17,7 +17,7 @@ from sciml.stellar.forward import ForwardModel, covariance_of, working_ranges
 from sciml.stellar.labels import LABELS, PARAMETERS
 from sciml.stellar.posterior import from_working, moments, to_working
 
-_NUISANCE_DEVIATION = {"vmic": 0.4, "alpha": 0.12, "vmac": 2.5}
+_NUISANCE_DEVIATION = {"vmic": labels.VMIC_DEVIATION, "alpha": labels.ALPHA_DEVIATION, "vmac": 2.5}
 _USUAL_VMAC = 3.5  # [km/s]
 _ROUNDS = 25
 _SETTLED = 0.01  # a step that lowers chi-square by less ends the search

@@ -42,6 +42,7 @@ NODES = {
 }
 # hotter stars of low gravity are blown apart by their light: no model exists below this gravity
 _LOWEST_LOGG = (11 * [0.0]) + (6 * [0.5]) + (3 * [1.0]) + (3 * [1.5]) + (3 * [2.0])
+VMIC_DEVIATION, ALPHA_DEVIATION = 0.4, 0.12  # [km/s, dex] of stars about what is usual
 UNRESOLVED_VSINI = 2.0  # [km/s] below it an instrument of R = 115,000 gives an upper limit alone
 
 Prior = Literal["paper", "nuisance"]
@@ -95,25 +96,24 @@ def nodes() -> np.ndarray:
 
 
 def draw(count: int, seed: int, prior: Prior) -> np.ndarray:
-    """(count, 7) points of a scrambled Sobol sequence, as dense as the prior everywhere in the grid.
+    """(count, 7) points of a scrambled Sobol sequence, as dense as the prior everywhere in the grid: see `placed`."""
+    low, high = np.array([RANGES[name] for name in PARAMETERS]).T
+    unit = qmc.Sobol(len(PARAMETERS), seed=seed).random(1 << int(np.ceil(np.log2(max(count, 2) * 1.5))))
+    return placed(unit[in_grid(low + unit * (high - low))][:count], prior)
 
-    paper: LABELS even over the grid; vmic 2, no enhancement, no macroturbulence. nuisance: also vmic about
-    `usual_vmic` (deviation 0.4 km/s), alpha about `usual_alpha` (0.12 dex), vmac even over its range.
+
+def placed(unit: np.ndarray, prior: Prior) -> np.ndarray:
+    """Parameters (n, 7) of points in the unit cube (n, 7).
+
+    paper: LABELS even over their ranges; vmic 2, no enhancement, no macroturbulence. nuisance: also vmic and alpha even
+    within two deviations of 0.4 km/s and 0.12 dex about `usual_vmic` and `usual_alpha`, vmac even over its range.
     """
-    unit = _sobol_in_grid(count, seed)
     low, high = np.array([RANGES[name] for name in PARAMETERS]).T
     found = low + unit * (high - low)
     if prior == "paper":
         found[:, 4:] = (2.0, 0.0, 0.0)
         return found
-    normal = qmc.scale(unit[:, 4:6], -1.0, 1.0) * 2.0  # even within two deviations: the tails matter as much
-    found[:, 4] = np.clip(usual_vmic(*found[:, :3].T) + 0.4 * normal[:, 0], *RANGES["vmic"])
-    found[:, 5] = np.clip(usual_alpha(found[:, 2]) + 0.12 * normal[:, 1], *RANGES["alpha"])
+    away = 2.0 * (2.0 * unit[:, 4:6] - 1.0)
+    found[:, 4] = np.clip(usual_vmic(*found[:, :3].T) + VMIC_DEVIATION * away[:, 0], *RANGES["vmic"])
+    found[:, 5] = np.clip(usual_alpha(found[:, 2]) + ALPHA_DEVIATION * away[:, 1], *RANGES["alpha"])
     return found
-
-
-def _sobol_in_grid(count: int, seed: int) -> np.ndarray:
-    """(count, 7) in the unit cube, less the points without a model."""
-    low, high = np.array([RANGES[name] for name in PARAMETERS]).T
-    made = qmc.Sobol(len(PARAMETERS), seed=seed).random(1 << int(np.ceil(np.log2(max(count, 2) * 1.5))))
-    return made[in_grid(low + made * (high - low))][:count]

@@ -6,9 +6,11 @@ mixture scales with [M/H]; [alpha/M] is added to O, Ne, Mg, Si, S, Ar, Ca and Ti
 not in the atmosphere's structure.
 """
 
+import contextlib
 import functools
 import logging
 import math
+import tempfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +56,8 @@ class Atlas9Synthesis:
         wave = GRID.wave
         sme.wran, sme.wint = [[float(wave[0]), float(wave[-1])]], [wave]
         sme.mu, weights = _angles()
-        made = pysme.synthesize(sme)
+        with contextlib.chdir(_scratch().name):  # the library leaves a file of remarks where it is
+            made = pysme.synthesize(sme)
         intensity, continuum = np.asarray(made.sint[0]), np.asarray(made.cint[0])
         flux = (weights @ intensity) / (weights @ continuum)
         if not (np.isfinite(flux).all() and flux.min() >= 0):
@@ -129,6 +132,11 @@ def _mean_mass(abund: Any) -> float:
     masses = {"H": 1.0, "He": 3.97}
     total = sum(value * masses.get(name, 20.0) for name, value in ratios.items())
     return HYDROGEN_MASS * total / sum(ratios.values())
+
+
+@functools.cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="synthesis-")
 
 
 @functools.cache
