@@ -1,0 +1,297 @@
+"""Our network: each order projected on a few directions, then small dense layers that take one Gauss-Newton step.
+
+1. Stem. c_o = V_o (x_o - mean_o), the rows of V_o orthonormal: with white noise of sigma = 1 / SNR the numbers c have
+   just that noise each, and keep all that the spectrum says as far as V spans the derivatives of the spectrum with
+   respect to the parameters (score compression, Alsing & Wandelt 2018; `Compression`). Missing pixels are filled from
+   the projection itself. Orders stay apart, so one that is missing is known to be.
+2. Estimate. A residual network of dense layers, steered by log SNR and by which orders are there, gives a first mean.
+3. Steps. A small decoder says which c the mean should have, and a gain (4, K) that depends on mean and SNR turns the
+   difference into a correction: mean <- mean + G(mean, SNR) (c - m(mean)), linear in the noise as Gauss-Newton is.
+4. Spread. Precision is what the labels' range gives plus SNR^2 times what the network gives, so that sigma falls with
+   SNR as it must, also at SNRs that were not trained on.
+
+The stem is most of the operations and needs no training to be good. So the rest is trained on projected spectra, with
+noise of its own in every step (`ProjectedSamples`): a step costs a hundredth of one on spectra.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sciml.core.errors import InputError
+from sciml.core.seeds import seed_for
+from sciml.stellar.heads import COUNT, FULL, negative_log_likelihood, scaled
+from sciml.stellar.samples import SNR, Source, draw
+
+REFERENCE_SNR = 50.0
+FIRST_SPREAD = 0.05  # of half a label's range, at the reference SNR: where the fit starts
+PRIOR_PRECISION = 3.0  # of a label that is even over its range, in units of half of it
+REFILLS = 2  # of missing pixels
+HIGHEST, HIGHEST_NOISE = 0.25, 6.0  # above the continuum, what is more and beyond so many sigmas is a cosmic ray
+MISFIT_WEIGHT = 1.0
+
+
+@dataclass(frozen=True)
+class SciMLConfig:
+    """width, blocks: of the dense layers; inner: hidden width of decoder and gain; steps: Gauss-Newton's."""
+
+    width: int = 128
+    blocks: int = 2
+    inner: int = 128
+    steps: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Compression:
+    """mean: (order, pixel) spectrum; directions: (order, K, pixel) orthonormal in each order; spread: (order, K)
+    deviation of the projections over stars, without noise."""
+
+    mean: Tensor
+    directions: Tensor
+    spread: Tensor
+
+
+def compression(clean: Tensor, count: int, rows: Tensor | None = None) -> Compression:
+    """Projection of noise-free spectra (n, order, pixel) on `count` directions of each order.
+
+    rows: (m, order, pixel) what the directions span best, `score_directions` of the spectra as a rule; without them
+    the spectra less their mean (principal components), which cost precision where lines are few and weak.
+    """
+    mean = clean.double().mean(0)
+    apart = clean.double() - mean
+    spanned = apart if rows is None else rows.double()
+    if min(len(spanned), clean.shape[2]) < count:
+        raise InputError(
+            f"compression: {len(spanned)} spectra of {clean.shape[2]} pixels an order cannot give {count} directions;"
+            " draw more spectra or ask for fewer"
+        )
+    found = []
+    for order in range(clean.shape[1]):
+        covariance = spanned[:, order].T @ spanned[:, order]
+        found.append(torch.linalg.eigh(covariance).eigenvectors[:, -count:].flip(1).T)
+    directions = torch.stack(found)
+    spread = torch.einsum("nop,okp->nok", apart, directions).std(0)
+    return Compression(mean.float(), directions.float(), spread.clamp_min(1e-4).float())
+
+
+def score_directions(jacobian: Tensor, snr: float, prior: Tensor | None = None) -> Tensor:
+    """Rows for `compression`: derivatives made independent and of equal weight at each star.
+
+    jacobian: (n, parameter, order, pixel) of the spectrum by parameters, nuisances included, in units of half their
+    range; snr: at which the directions should serve. prior: (parameter,) precision of each in these units, 3 for an
+    even one. With F = J J^T SNR^2 + prior, the rows are F^(-1/2) J SNR -> (n * parameter, order, pixel): faint
+    lines of a poor star then count as much as the strong ones of a rich one, as its labels do.
+    """
+    flat = jacobian.double().flatten(2)
+    known = torch.full(flat.shape[1:2], PRIOR_PRECISION, dtype=torch.double) if prior is None else prior.double()
+    factor = torch.linalg.cholesky(flat @ flat.mT * snr**2 + torch.diag(known).to(flat.device))
+    return torch.linalg.solve_triangular(factor, flat * snr, upper=False).reshape(-1, *jacobian.shape[2:])
+
+
+def price_of_compression(made: Compression, jacobian: Tensor, snr: float, prior: Tensor | None = None) -> Tensor:
+    """(n, parameter): the sigma that the projections allow over that which the whole spectra allow, at least 1.
+
+    jacobian, snr, prior: as `score_directions` takes them, of spectra that the directions were not made from.
+    """
+    known = torch.full(jacobian.shape[1:2], PRIOR_PRECISION, dtype=torch.double) if prior is None else prior.double()
+    projected = torch.einsum("njop,okp->njok", jacobian.double(), made.directions.double())
+
+    def variance(flat: Tensor) -> Tensor:
+        return torch.linalg.inv(flat @ flat.mT * snr**2 + torch.diag(known).to(flat.device)).diagonal(dim1=1, dim2=2)
+
+    return (variance(projected.flatten(2)) / variance(jacobian.double().flatten(2))).sqrt()
+
+
+class SciMLNet(nn.Module):
+    """Spectra -> Gaussians of their labels with a full covariance, as `sciml.stellar.heads` writes them."""
+
+    def __init__(self, orders: int, pixels: int, components: int, config: SciMLConfig) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.ones(orders, pixels))
+        self.directions = nn.Parameter(torch.zeros(orders, components, pixels))
+        self.estimator = Estimator(orders, components, config)
+
+    def load(self, made: Compression) -> None:
+        """Start from a compression."""
+        with torch.no_grad():
+            self.mean.copy_(made.mean)
+            self.directions.copy_(made.directions)
+            self.estimator.spread.copy_(made.spread)
+
+    def project(self, flux: Tensor, snr: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """flux, mask: (batch, order, pixel); snr: (batch,) -> c (batch, order, K), share of the pixels of each order
+        that was observed (batch, order)."""
+        highest = HIGHEST + HIGHEST_NOISE / snr[:, None, None]
+        apart = (torch.minimum(flux, 1.0 + highest) - self.mean).transpose(0, 1)  # (order, batch, pixel)
+        whole = bool(mask.all())
+        if whole:
+            return (apart @ self.directions.mT).transpose(0, 1), torch.ones_like(flux[..., 0])
+        there = mask.transpose(0, 1)
+        apart = torch.where(there, apart, 0.0)
+        found = apart @ self.directions.mT
+        for _ in range(REFILLS):
+            found = torch.where(there, apart, found @ self.directions) @ self.directions.mT
+        return found.transpose(0, 1), mask.to(flux.dtype).mean(2)
+
+    def forward(self, flux: Tensor, snr: Tensor, mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """flux, mask: (batch, order, pixel), continuum 1, mask true where it was observed; snr: (batch,)
+        -> (batch, 14); in training also what `likelihood_and_misfit` asks for."""
+        projected, there = self.project(flux, snr, mask)
+        return self.estimator(projected, snr, there)
+
+
+class Estimator(nn.Module):
+    """Parts 2 to 4: projections -> Gaussians of the labels."""
+
+    def __init__(self, orders: int, components: int, config: SciMLConfig) -> None:
+        super().__init__()
+        size, steered = orders * components, 32
+        self.steps = config.steps
+        self.register_buffer("spread", torch.ones(orders, components))
+        self.steer = nn.Sequential(nn.Linear(1 + orders, steered), nn.GELU(), nn.Linear(steered, steered))
+        self.enter = nn.Linear(size, config.width)
+        self.blocks = nn.ModuleList(_Steered(config.width, steered) for _ in range(config.blocks))
+        self.leave = _silent(nn.Linear(config.width, FULL))
+        self.decoder = _dense(COUNT, config.inner, size)
+        self.gain = _dense(COUNT + 1 + orders, config.inner, COUNT * size)
+        _silent(self.gain[-1])
+
+    def forward(self, projected: Tensor, snr: Tensor, there: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """projected: (batch, order, K); snr: (batch,); there: (batch, order) share of each order that was observed."""
+        noise = 1.0 / snr[:, None, None]
+        unit = (self.spread.square() + noise.square()).sqrt()
+        log_snr = (snr / REFERENCE_SNR).log()[:, None]
+        state = torch.cat([log_snr, 1.0 - there], 1)
+        steering = self.steer(state)
+        hidden = self.enter((projected / unit).flatten(1))
+        for block in self.blocks:
+            hidden = block(hidden, steering)
+        mean, sizes, below = self.leave(hidden).split([COUNT, COUNT, FULL - 2 * COUNT], 1)
+        misfit = torch.zeros_like(snr)
+        for _ in range(self.steps):
+            expected = self.decoder(mean).view_as(projected) * self.spread
+            apart = (projected - there[..., None] * expected) / unit
+            misfit = misfit + apart.square().mean((1, 2)) / self.steps
+            gain = self.gain(torch.cat([mean, state], 1)).view(len(mean), COUNT, -1)
+            mean = mean + 0.1 * (gain @ apart.flatten(1)[..., None])[..., 0]
+        relative = (sizes - log_snr).clamp(-9.0, 4.0) + math.log(FIRST_SPREAD)
+        log_s = -0.5 * torch.log(PRIOR_PRECISION + torch.exp(-2.0 * relative))
+        output = torch.cat([mean, log_s, below], 1)
+        return (output, misfit) if self.training else output
+
+
+def likelihood_and_misfit(output: Tensor | tuple[Tensor, Tensor], target: Tensor, weight: Tensor) -> Tensor:
+    """Loss: `negative_log_likelihood`; in training plus the misfit of the decoder, which makes the steps steps."""
+    if isinstance(output, Tensor):
+        return negative_log_likelihood(output, target, weight)
+    total = weight.sum().clamp_min(1e-12)
+    return negative_log_likelihood(output[0], target, weight) + MISFIT_WEIGHT * (output[1] * weight).sum() / total
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectedSamples:
+    """Spectra that were drawn and projected once; each batch takes some of them with new noise and new SNR.
+
+    projected: (n, order, K) without noise; there: (n, order); labels: (n, 4) in half ranges; noise: (order, K, K),
+    lower factor of the covariance of the projections' noise at SNR 1, which is the identity for white noise. epoch:
+    samples that make an epoch.
+    """
+
+    projected: Tensor
+    there: Tensor
+    labels: Tensor
+    noise: Tensor
+    snr: SNR
+    epoch: int
+
+    def __len__(self) -> int:
+        return self.epoch
+
+    def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """index: its length alone matters; which spectra these are is drawn, as their noise is, from the loop's random
+        state."""
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        chosen = torch.randint(len(self.labels), index.shape, generator=generator)
+        snr, there = self.snr.draw(generator, len(index)), self.there[chosen]
+        white = torch.randn(len(index), *self.projected.shape[1:], generator=generator)
+        noise = torch.einsum("nok,ojk->noj", white, self.noise) * (there.sqrt() / snr[:, None])[..., None]
+        return (self.projected[chosen] + noise, snr, there), self.labels[chosen], torch.ones(len(index))
+
+
+def projected_samples(
+    model: SciMLNet,
+    source: Source,
+    snr: SNR,
+    count: int,
+    epoch: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    block: int = 200,
+) -> ProjectedSamples:
+    """Draw `count` spectra, in blocks that are known by their place, and project them on `device`.
+
+    The covariance of the projected noise is that of the draws: white noise, noise that follows the blaze and what
+    filling makes of it are all the same here.
+    """
+    clean, there, labels, noise = [], [], [], []
+    model.to(device)
+    with torch.no_grad():
+        for start in range(0, count, block):
+            values, drawn = draw(source, snr, min(block, count - start), seed_for(seed, "projected", start))
+            flux = torch.where(drawn.mask, drawn.flux, 1.0)
+            seen, share = model.project(*(x.to(device) for x in (drawn.clean, values, drawn.mask)))
+            noisy, _ = model.project(*(x.to(device) for x in (flux, values, drawn.mask)))
+            size = values[:, None, None] / share.cpu().sqrt().clamp_min(1e-3)[..., None]
+            clean.append(seen.cpu())
+            there.append(share.cpu())
+            labels.append(scaled(drawn.labels).cpu())
+            noise.append((noisy - seen).cpu() * size)
+    shares = torch.cat(there)
+    return ProjectedSamples(torch.cat(clean), shares, torch.cat(labels), _factor(torch.cat(noise), shares), snr, epoch)
+
+
+def _factor(errors: Tensor, shares: Tensor) -> Tensor:
+    """(n, order, K) -> (order, K, K) lower, from the stars whose order is mostly there."""
+    found = []
+    for order in range(errors.shape[1]):
+        used = errors[shares[:, order] > 0.5, order].double()
+        size = used.shape[1]
+        if len(used) < 2 * size:
+            raise InputError(
+                f"projected samples: {len(used)} spectra have order {order}, expected at least {2 * size} to know its"
+                " noise; draw more"
+            )
+        found.append(torch.linalg.cholesky(used.T @ used / len(used) + 1e-6 * torch.eye(size).double()))
+    return torch.stack(found).float()
+
+
+class _Steered(nn.Module):
+    """A dense residual layer on its input at unit size (as `sciml.modis.sciml_net`), scaled and moved by steering
+    (Perez et al. 2018, FiLM); at first the input itself."""
+
+    def __init__(self, width: int, steered: int) -> None:
+        super().__init__()
+        self.steering = _silent(nn.Linear(steered, 2 * width))
+        self.first = nn.Linear(width, width)
+        self.second = _silent(nn.Linear(width, width))
+
+    def forward(self, x: Tensor, steering: Tensor) -> Tensor:
+        gain, move = self.steering(steering).chunk(2, 1)
+        unit = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-2)
+        return x + self.second(F.gelu(self.first(unit * (1.0 + gain) + move)))
+
+
+def _dense(inside: int, inner: int, outside: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inside, inner), nn.GELU(), nn.Linear(inner, inner), nn.GELU(), nn.Linear(inner, outside)
+    )
+
+
+def _silent(layer: nn.Module) -> nn.Linear:
+    assert isinstance(layer, nn.Linear)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
