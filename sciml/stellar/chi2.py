@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from sciml.stellar import labels
-from sciml.stellar.forward import ForwardModel, covariance_of, working_ranges
+from sciml.stellar.forward import ForwardModel, covariance_of, fisher_matrix, working_ranges
 from sciml.stellar.labels import LABELS, PARAMETERS
 from sciml.stellar.posterior import from_working, moments, to_working
 
 _NUISANCE_DEVIATION = {"vmic": labels.VMIC_DEVIATION, "alpha": labels.ALPHA_DEVIATION, "vmac": 2.5}
 _USUAL_VMAC = 3.5  # [km/s]
 _ROUNDS = 25
+_TRIED = 64  # spectra at a time
 _SETTLED = 0.01  # a step that lowers chi-square by less ends the search
 
 
@@ -83,6 +84,32 @@ def fit(
     return Chi2Fit(
         from_working(working), mean, spread, _chi_square(flux, model, weight), (weight > 0).flatten(1).sum(1).numpy()
     )
+
+
+def least_covariance(forward: ForwardModel, working: np.ndarray, sigma: Tensor, free: Sequence[str]) -> np.ndarray:
+    """(n, p, p) inverse Fisher matrix of the free parameters in working coordinates (n, 7), nuisances with their prior.
+
+    sigma: (n, order, pixel), inf where masked.
+    """
+    normal = fisher_matrix(forward.jacobian(working, free), sigma)
+    k = np.arange(len(free))
+    normal[:, k, k] += _prior(working, free)[1]
+    return covariance_of(normal)
+
+
+def nearest(forward: ForwardModel, flux: Tensor, sigma: Tensor, tried: np.ndarray) -> np.ndarray:
+    """(n, 7): of the parameters `tried` (m, 7) those whose spectrum is nearest to each of flux (n, order, pixel), where
+    a search may begin."""
+    weight = (1 / sigma.broadcast_to(flux.shape)).flatten(1).square()
+    seen = flux.flatten(1) * weight
+    best, least = np.zeros(len(flux), int), np.full(len(flux), np.inf)
+    for start in range(0, len(tried), _TRIED):
+        models = forward.at(to_working(tried[start : start + _TRIED])).flatten(1)
+        distance = (weight @ models.square().T - 2 * seen @ models.T).double().numpy()
+        place = distance.argmin(1)
+        found = distance[np.arange(len(flux)), place]
+        best, least = np.where(found < least, start + place, best), np.minimum(found, least)
+    return tried[best]
 
 
 def _chi_square(flux: Tensor, model: Tensor, weight: Tensor) -> np.ndarray:

@@ -17,11 +17,13 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
+from sciml.stellar.broadening import frequencies
 from sciml.stellar.grid import ModelSpectra
 from sciml.stellar.labels import ATMOSPHERIC, PARAMETERS, RANGES
-from sciml.stellar.wavelengths import GRID
 
 EMULATOR_VERSION = 1  # raise it where the same models give another emulator
+# of the Fourier transform, up to 0.5 cycles per km/s: what R = 115,000 lets through beyond is 5e-5 of the continuum
+FREQUENCIES = int(np.searchsorted(frequencies(), 0.5))
 _COLUMNS = [PARAMETERS.index(name) for name in ATMOSPHERIC]
 _TREND = 30.0  # amplitude of the quadratic trend against the kernel's
 _START = (0.5, 1.0, 1.0, 1.5, 2.0)  # lengths, in half ranges
@@ -43,14 +45,13 @@ class Emulator(nn.Module):
     def __init__(self, models: int, components: int) -> None:
         """Empty, to be filled by `load_state_dict`; see `fit_emulator`."""
         super().__init__()
-        frequencies = GRID.size // 2 + 1
         for name, shape, kind in (
             ("inputs", (models, len(ATMOSPHERIC)), torch.float64),
             ("lengths", (len(ATMOSPHERIC),), torch.float64),
             ("weights", (models, components + 1), torch.float64),
             ("offset", (components + 1,), torch.float64),
-            ("mean", (2 * frequencies,), torch.float32),
-            ("components", (components, 2 * frequencies), torch.float32),
+            ("mean", (2 * FREQUENCIES,), torch.float32),
+            ("components", (components, 2 * FREQUENCIES), torch.float32),
         ):
             self.register_buffer(name, torch.zeros(shape, dtype=kind))
 
@@ -81,7 +82,8 @@ def fit_emulator(models: ModelSpectra, settings: EmulatorSettings, seed: int) ->
     lengths = _best_lengths(inputs[part], values[part] - offset, settings.nugget)
     weights, _ = _solved(inputs, values - offset, lengths, settings.nugget)
     emulator = Emulator(len(models), len(components))
-    transformed = np.fft.rfft(np.concatenate([mean[None], components]).astype(np.float64)).astype(np.complex64)
+    transformed = np.fft.rfft(np.concatenate([mean[None], components]).astype(np.float64))[:, :FREQUENCIES]
+    transformed = transformed.astype(np.complex64)
     flat = torch.view_as_real(torch.from_numpy(transformed)).flatten(1)
     emulator.load_state_dict(
         {

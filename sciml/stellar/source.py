@@ -1,4 +1,4 @@
-"""Spectra for training, drawn afresh: a star from the prior, the emulator's spectrum of it, what befalls that on its way."""
+"""Spectra for training, drawn afresh: a star from the prior, its emulated spectrum, what befalls that on its way."""
 
 from dataclasses import dataclass
 from functools import cached_property

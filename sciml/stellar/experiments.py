@@ -1,0 +1,205 @@
+"""What is tried: which stars, seen how, and the spectra that are answered for.
+
+Spectra that are scored come from direct syntheses (`grid`, set test): never from the emulator that training draws from.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sciml.core.seeds import seed_for
+from sciml.nn.checkpoint import load_checkpoint
+from sciml.stellar import instrument
+from sciml.stellar.emulator import load_emulator
+from sciml.stellar.forward import ForwardModel
+from sciml.stellar.grid import ModelSpectra, read_models
+from sciml.stellar.harpsn import harpsn
+from sciml.stellar.instrument import Spectrograph
+from sciml.stellar.labels import LABELS, NODES, NUISANCES, PARAMETERS, RANGES, Prior
+from sciml.stellar.observation import PRESETS, Observer
+from sciml.stellar.samples import SNR
+from sciml.stellar.source import DrawnStars, stars
+
+Kind = Literal["calibration", "continuous", "node", "other_snr"]
+KINDS: tuple[Kind, ...] = ("calibration", "continuous", "node", "other_snr")
+OTHER_SNR = (10.0, 50.0, 200.0)  # none of them is what the paper's networks are trained at
+ROTATIONS = 4  # stars made from one synthesis
+_VSINI = PARAMETERS.index("vsini")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """prior: of the stars. observation: a preset's name. snr: at which the paper's networks are trained and all are
+    scored. teff: [K] between which the stars lie. span: wavelengths [A] that count."""
+
+    name: str
+    prior: Prior
+    observation: str
+    snr: float
+    teff: tuple[float, float] = RANGES["teff"]
+    span: tuple[float, float] = (0.0, np.inf)
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Parameters that a fit must find."""
+        return LABELS if self.prior == "paper" else LABELS + NUISANCES
+
+
+def experiment(name: str, snr: float, span: tuple[float, float]) -> Experiment:
+    """grid: the paper's whole grid. limited: its stars of 4000-6000 K at SNR 100. observed: with all that nuisances and
+    a spectrograph do."""
+    if name == "limited":
+        return Experiment("snr100_limited", "paper", "paper", 100.0, (4000.0, 6000.0))
+    if name == "observed":
+        return Experiment("observed", "nuisance", "realistic", 100.0, span=span)
+    return Experiment(f"snr{snr:g}", "paper", "paper", snr)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """An experiment with what it needs. spectrograph: harpsn, generated, or a file of the first's layout. nodes, test:
+    stores of model spectra; emulator: its checkpoint."""
+
+    experiment: Experiment
+    spectrograph: str
+    nodes: str
+    test: str
+    emulator: str
+    seed: int
+
+    def forward(self) -> ForwardModel:
+        return forward_model(self.emulator, self.spectrograph)
+
+    def observer(self) -> Observer:
+        return Observer(PRESETS[self.experiment.observation], spectrograph_of(self.spectrograph), self.seed)
+
+    def used(self) -> np.ndarray:
+        """(order, pixel) that count."""
+        wave, (low, high) = spectrograph_of(self.spectrograph).wave, self.experiment.span
+        return (wave >= low) & (wave <= high)
+
+    def source(self) -> DrawnStars:
+        """What networks are trained on."""
+        chosen = self.experiment
+        return DrawnStars(self.forward(), self.observer(), chosen.prior, chosen.teff, self.used())
+
+
+@dataclass(frozen=True, eq=False)
+class Stars:
+    """n spectra to be answered for: kind of each; parameters (n, 7); snr (n,); model (n,): which synthesis of which
+    store, none (-1) for those that the emulator makes."""
+
+    kind: np.ndarray
+    parameters: np.ndarray
+    snr: np.ndarray
+    model: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.snr)
+
+    def where(self, kind: Kind) -> np.ndarray:
+        """Indices of a kind."""
+        return np.flatnonzero(self.kind == KINDS.index(kind))
+
+
+@functools.lru_cache(maxsize=4)
+def scored_stars(setup: Setup) -> Stars:
+    """All spectra of an experiment, kind after kind."""
+    chosen, seed = setup.experiment, seed_for(setup.seed, "stars", setup.experiment.name)
+    generator = np.random.default_rng(seed)
+    test, nodes = models_of(setup.test), models_of(setup.nodes)
+    of_prior = np.arange(len(test)).reshape(2, -1)[0 if chosen.prior == "paper" else 1]  # the set's two halves
+    tested = of_prior[_between(test.parameters[of_prior], chosen.teff)]
+    parts = []
+    draws = torch.Generator().manual_seed(seed)
+    calibration = stars(draws, max(CALIBRATION, 1), chosen.prior, chosen.teff)
+    parts.append(("calibration", calibration, chosen.snr, np.full(len(calibration), -1)))
+    for kind, models, rotations, snr in (
+        ("continuous", tested, ROTATIONS, chosen.snr),
+        *(("other_snr", tested, 1, value) for value in OTHER_SNR),
+    ):
+        chosen_models = np.tile(models, rotations)
+        parameters = test.parameters[chosen_models].copy()
+        parameters[len(models) :, _VSINI] = generator.uniform(*RANGES["vsini"], len(parameters) - len(models))
+        parts.append((kind, parameters, snr, chosen_models))
+    if chosen.prior == "paper":
+        inside = np.flatnonzero(_between(nodes.parameters, chosen.teff))
+        picked = generator.permutation(inside)[: len(tested)]
+        parameters = nodes.parameters[picked].copy()
+        parameters[:, _VSINI] = generator.choice(NODES["vsini"], len(picked))
+        parts.append(("node", parameters, chosen.snr, picked))
+    return Stars(
+        np.concatenate([np.full(len(p), KINDS.index(kind)) for kind, p, _, _ in parts]),
+        np.concatenate([p for _, p, _, _ in parts]),
+        np.concatenate([np.full(len(p), snr) for _, p, snr, _ in parts]),
+        np.concatenate([model for _, _, _, model in parts]),
+    )
+
+
+CALIBRATION = 1024
+
+
+def spectra(setup: Setup, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Flux, sigma, mask (n, order, pixel) of stars start:stop: what each looks like depends on its number alone."""
+    everyone, observer, forward = scored_stars(setup), setup.observer(), setup.forward()
+    used = torch.from_numpy(setup.used())
+    found = []
+    for star in range(start, stop):
+        generator = torch.Generator().manual_seed(seed_for(setup.seed, setup.experiment.name, "noise", star))
+        parameters = torch.from_numpy(everyone.parameters[star : star + 1])
+        rv = observer.velocities(1, generator)
+        kind = KINDS[int(everyone.kind[star])]
+        with torch.no_grad():
+            if kind == "calibration":
+                flux = forward(parameters, rv)
+            else:
+                models = models_of(setup.nodes if kind == "node" else setup.test)
+                flux = direct(forward, models, everyone.model[star : star + 1], parameters, rv)
+            seen = observer(flux, torch.tensor([everyone.snr[star]]), generator)
+        found.append((seen.flux, seen.sigma, seen.mask & used))
+    flux, sigma, mask = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return flux, sigma, mask
+
+
+def direct(
+    forward: ForwardModel, models: ModelSpectra, index: np.ndarray, parameters: Tensor, rv: Tensor | None = None
+) -> Tensor:
+    """(n, order, pixel) of syntheses themselves, broadened and sampled as the forward model does it."""
+    fourier = torch.fft.rfft(torch.from_numpy(models.flux[index]))
+    epsilon = torch.from_numpy(models.epsilon[index]).to(fourier.real.dtype)
+    return forward.sampler.observe(fourier, parameters.to(fourier.real.dtype), epsilon, rv)
+
+
+def training_snr(chosen: Experiment) -> SNR:
+    """What our network, which is told the SNR, is trained on: three times less and more than it is scored at."""
+    return SNR(min(5.0, chosen.snr / 3), max(300.0, chosen.snr * 3))
+
+
+@functools.lru_cache(maxsize=2)
+def forward_model(emulator: str, spectrograph: str) -> ForwardModel:
+    """The forward model of an emulator's checkpoint and a spectrograph."""
+    return ForwardModel(load_emulator(load_checkpoint(emulator)["model"]), spectrograph_of(spectrograph).pixels).eval()
+
+
+@functools.lru_cache(maxsize=4)
+def models_of(url: str) -> ModelSpectra:
+    """A set of model spectra, kept by the process."""
+    return read_models([url])
+
+
+@functools.cache
+def spectrograph_of(name: str) -> Spectrograph:
+    """harpsn; generated, of three short orders; or a file."""
+    built_in: Mapping[str, Spectrograph] = {"harpsn": harpsn()}
+    if name == "generated":
+        return instrument.generated(orders=3, pixels=1024, start=5150.0, stop=5200.0)
+    return built_in[name] if name in built_in else instrument.harpsn(name)
+
+
+def _between(parameters: np.ndarray, teff: tuple[float, float]) -> np.ndarray:
+    return (parameters[:, 0] >= teff[0]) & (parameters[:, 0] <= teff[1])
