@@ -93,7 +93,7 @@ def least_covariance(forward: ForwardModel, working: np.ndarray, sigma: Tensor, 
     """
     normal = fisher_matrix(forward.jacobian(working, free), sigma)
     k = np.arange(len(free))
-    normal[:, k, k] += _prior(working, free)[1]
+    normal[:, k, k] += nuisance_prior(working, free)[1]
     return covariance_of(normal)
 
 
@@ -124,18 +124,18 @@ def _normal(
     residual = ((flux - model) * weight).flatten(1)
     normal = (scaled @ scaled.mT).double().numpy()
     gradient = (scaled @ residual[..., None])[..., 0].double().numpy()
-    away, precision = _prior(working, free)
+    away, precision = nuisance_prior(working, free)
     k = np.arange(len(free))
     normal[:, k, k] += precision + 1e-12
     return normal, gradient - away * precision
 
 
 def _prior_chi(working: np.ndarray, free: Sequence[str]) -> np.ndarray:
-    away, precision = _prior(working, free)
+    away, precision = nuisance_prior(working, free)
     return (away**2 * precision).sum(1)
 
 
-def _prior(working: np.ndarray, free: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def nuisance_prior(working: np.ndarray, free: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """How far each free parameter is from what is usual (n, p), and how much that counts (p,)."""
     usual = {
         "vmic": labels.usual_vmic(*working[:, :3].T),
