@@ -4,6 +4,7 @@ Those of the paper (resnet, attention, either behind a denoiser, each with a dia
 on spectra at one SNR; ours (sciml) at all of a range. Every batch is drawn afresh.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,7 +23,7 @@ from sciml.stellar.attention import AttentionConfig, AttentionNet
 from sciml.stellar.denoiser import Denoised, Denoiser, DenoiserConfig
 from sciml.stellar.heads import gaussian, negative_log_likelihood, physical
 from sciml.stellar.resnet import ResNet, ResNetConfig
-from sciml.stellar.samples import SNR, Source, SpectrumSamples, draw
+from sciml.stellar.samples import SNR, Differentiable, Source, SpectrumSamples, draw
 from sciml.stellar.sciml_net import (
     Compression,
     SciMLConfig,
@@ -30,6 +31,7 @@ from sciml.stellar.sciml_net import (
     compression,
     likelihood_and_misfit,
     projected_samples,
+    score_directions,
 )
 
 OURS, DENOISER = "sciml", "denoiser"
@@ -37,6 +39,7 @@ PAPER = ("resnet", "attention", "dae_resnet", "dae_attention")
 NETS = (*PAPER, *(f"{name}_full" for name in PAPER), OURS)
 NETS_VERSION = 1  # raise it when training makes other networks: old ones are not reused
 BATCH = 64  # spectra at a time when a network is asked
+DERIVATIVES = 16  # stars whose derivatives are held together in double precision
 
 Preset = Literal["paper", "small", "generated"]
 
@@ -73,9 +76,9 @@ class Settings:
 
     snr: of the spectra that the paper's networks and the denoiser see; our_snr: those that ours sees. fine_tune:
     whether a denoiser is fitted on with the network behind it. components: directions of each order on which ours
-    projects spectra; drawn: spectra from which they and their spread are made where no compression is given; bank:
-    spectra that are drawn and projected once. estimating: fit of ours to projected spectra; refining: to spectra, stem
-    included, None to leave that out.
+    projects spectra; drawn, derivatives: stars whose spectra, and derivatives where the source has such, they are made
+    from where no compression is given. bank: spectra that are drawn and projected once. estimating: fit of ours to
+    projected spectra; refining: to spectra, stem included, None to leave that out.
     """
 
     resnet: ResNetConfig = field(default_factory=ResNetConfig)
@@ -89,8 +92,9 @@ class Settings:
     snr: SNR = field(default_factory=lambda: SNR(20.0, 20.0))
     our_snr: SNR = field(default_factory=lambda: SNR(10.0, 300.0))
     fine_tune: bool = False
-    components: int = 40
+    components: int = 48
     drawn: int = 2000
+    derivatives: int = 256
     bank: int = 60000
 
 
@@ -107,6 +111,7 @@ PRESETS: Mapping[Preset, Settings] = {
         refining=Fitting(50, 22669, 256, 1e-4, "cosine"),
         components=64,
         drawn=4000,
+        derivatives=512,
         bank=400000,
     ),
     "small": Settings(),
@@ -120,6 +125,7 @@ PRESETS: Mapping[Preset, Settings] = {
         estimating=Fitting(20, 20480, 512, 3e-3, weight_decay=1e-4),
         components=16,
         drawn=400,
+        derivatives=64,
         bank=4000,
     ),
 }
@@ -157,7 +163,8 @@ def train_network(
 ) -> State:
     """State of a network fitted to a source; engine: further keyword arguments of `sciml.nn.training.fit`.
 
-    made: what ours projects on; without it the principal components of drawn spectra. denoiser: state of a fitted
+    made: what ours projects on; without it `score_directions` of a source that is Differentiable, or else the principal
+    components of drawn spectra. denoiser: state of a fitted
     DENOISER; without it a network that stands behind one has it fitted first. Epochs of all phases are counted through;
     the state tells its `phase`, and one that `report` was given resumes.
     """
@@ -340,9 +347,23 @@ def _told(report: Report, before: int, phase: str, last: bool) -> Report:
 
 
 def _components(source: Source, settings: Settings, seed: int) -> Compression:
-    """Principal components of noise-free spectra, drawn in blocks."""
-    clean, block = [], 200
+    """From noise-free spectra, drawn in blocks, and their derivatives where the source gives them. Pixels that none of
+    them has are none of the projection's."""
+    clean, block, used = [], 200, torch.zeros(source.shape, dtype=torch.bool)
     for start in range(0, settings.drawn, block):
         count = min(block, settings.drawn - start)
-        clean.append(draw(source, settings.our_snr, count, seed_for(seed, "components", start))[1].clean)
-    return compression(torch.cat(clean), settings.components)
+        drawn = draw(source, settings.our_snr, count, seed_for(seed, "components", start))[1]
+        clean.append(drawn.clean)
+        used |= drawn.mask.any(0).cpu()
+    spectra = torch.where(used, torch.cat(clean).cpu(), 1.0)
+    if not isinstance(source, Differentiable):
+        return compression(spectra, settings.components)
+    middle = math.sqrt(settings.our_snr.low * settings.our_snr.high)
+    rows = []
+    for start in range(0, settings.derivatives, DERIVATIVES):
+        count = min(DERIVATIVES, settings.derivatives - start)
+        generator = torch.Generator().manual_seed(seed_for(seed, "derivatives", start))
+        rows.append(
+            score_directions(torch.where(used, source.derivatives(generator, count).cpu(), 0.0), middle).float()
+        )
+    return compression(spectra, settings.components, torch.cat(rows))

@@ -6,7 +6,7 @@ epoch is that of spectra never seen: no other validation is needed as long as th
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -42,6 +42,16 @@ class Source(Protocol):
     def draw(self, generator: torch.Generator, snr: Tensor) -> Drawn:
         """As many stars as snr (n,) has numbers; sigma of the noise is 1 / snr of the continuum, or has this value
         where the blaze is highest."""
+        ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A source that also says how spectra change."""
+
+    def derivatives(self, generator: torch.Generator, count: int) -> Tensor:
+        """(count, parameter, order, pixel) of noise-free spectra of stars drawn as `Source.draw` draws them, by each
+        parameter that they depend on (labels, nuisances, velocity) in units of half its range."""
         ...
 
 

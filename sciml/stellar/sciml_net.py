@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from scipy.linalg import eigh
 from torch import Tensor, nn
 
 from sciml.core.errors import InputError
@@ -55,26 +56,36 @@ class Compression:
 
 
 def compression(clean: Tensor, count: int, rows: Tensor | None = None) -> Compression:
-    """Projection of noise-free spectra (n, order, pixel) on `count` directions of each order.
+    """Projection of noise-free spectra (n, order, pixel) on `count` directions of each order, 0 where nothing varies.
 
     rows: (m, order, pixel) what the directions span best, `score_directions` of the spectra as a rule; without them
     the spectra less their mean (principal components), which cost precision where lines are few and weak.
     """
-    mean = clean.double().mean(0)
-    apart = clean.double() - mean
-    spanned = apart if rows is None else rows.double()
-    if min(len(spanned), clean.shape[2]) < count:
+    least = min(len(clean if rows is None else rows), clean.shape[2])
+    if least < count:
         raise InputError(
-            f"compression: {len(spanned)} spectra of {clean.shape[2]} pixels an order cannot give {count} directions;"
-            " draw more spectra or ask for fewer"
+            f"compression: {len(clean if rows is None else rows)} spectra of {clean.shape[2]} pixels an order cannot"
+            f" give {count} directions; draw more spectra or ask for fewer"
         )
-    found = []
-    for order in range(clean.shape[1]):
-        covariance = spanned[:, order].T @ spanned[:, order]
-        found.append(torch.linalg.eigh(covariance).eigenvectors[:, -count:].flip(1).T)
-    directions = torch.stack(found)
-    spread = torch.einsum("nop,okp->nok", apart, directions).std(0)
-    return Compression(mean.float(), directions.float(), spread.clamp_min(1e-4).float())
+    mean, directions, spread = [], [], []
+    for order in range(clean.shape[1]):  # one at a time: in double precision all of them would fill the memory
+        flux = clean[:, order].cpu().double()
+        mean.append(flux.mean(0))
+        apart = flux - mean[-1]
+        directions.append(_leading(apart if rows is None else rows[:, order].cpu().double(), count))
+        spread.append((apart @ directions[-1].T).std(0))
+    deviation = torch.stack(spread).clamp_min(1e-4)  # so that no projection is divided by nothing
+    return Compression(torch.stack(mean).float(), torch.stack(directions).float(), deviation.float())
+
+
+def _leading(rows: Tensor, count: int) -> Tensor:
+    """(count, pixel) right singular vectors of rows (n, pixel), from the smaller of the two matrices of products."""
+    wide = rows.shape[0] < rows.shape[1]
+    products = (rows @ rows.T if wide else rows.T @ rows).numpy()
+    last = len(products) - 1
+    vectors = torch.from_numpy(eigh(products, subset_by_index=(last - count + 1, last))[1].copy()).flip(1).T
+    found = torch.linalg.qr((vectors @ rows).T).Q.T if wide else vectors
+    return torch.where((rows != 0).any(0), found, 0.0)
 
 
 def score_directions(jacobian: Tensor, snr: float, prior: Tensor | None = None) -> Tensor:
@@ -111,6 +122,7 @@ class SciMLNet(nn.Module):
     def __init__(self, orders: int, pixels: int, components: int, config: SciMLConfig) -> None:
         super().__init__()
         self.register_buffer("mean", torch.ones(orders, pixels))
+        self.register_buffer("used", torch.ones(orders, pixels, dtype=torch.bool))
         self.directions = nn.Parameter(torch.zeros(orders, components, pixels))
         self.estimator = Estimator(orders, components, config)
 
@@ -119,22 +131,23 @@ class SciMLNet(nn.Module):
         with torch.no_grad():
             self.mean.copy_(made.mean)
             self.directions.copy_(made.directions)
+            self.used.copy_((made.directions != 0).any(1))
             self.estimator.spread.copy_(made.spread)
 
     def project(self, flux: Tensor, snr: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """flux, mask: (batch, order, pixel); snr: (batch,) -> c (batch, order, K), share of the pixels of each order
-        that was observed (batch, order)."""
+        that was observed (batch, order), not counting pixels that no direction looks at."""
         highest = HIGHEST + HIGHEST_NOISE / snr[:, None, None]
         apart = (torch.minimum(flux, 1.0 + highest) - self.mean).transpose(0, 1)  # (order, batch, pixel)
-        whole = bool(mask.all())
-        if whole:
+        there = (mask | ~self.used).transpose(0, 1)
+        if bool(there.all()):
             return (apart @ self.directions.mT).transpose(0, 1), torch.ones_like(flux[..., 0])
-        there = mask.transpose(0, 1)
         apart = torch.where(there, apart, 0.0)
         found = apart @ self.directions.mT
         for _ in range(REFILLS):
             found = torch.where(there, apart, found @ self.directions) @ self.directions.mT
-        return found.transpose(0, 1), mask.to(flux.dtype).mean(2)
+        missing = (~there).sum(2) / self.used.sum(1).clamp_min(1)[:, None]
+        return found.transpose(0, 1), (1.0 - missing).T
 
     def forward(self, flux: Tensor, snr: Tensor, mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """flux, mask: (batch, order, pixel), continuum 1, mask true where it was observed; snr: (batch,)

@@ -26,6 +26,7 @@ from sciml.stellar.networks import (
     train_network,
 )
 from sciml.stellar.samples import SNR, draw
+from sciml.stellar.sciml_net import Compression, price_of_compression
 from tests.stellar.toy import ToyLines
 
 SOURCE = ToyLines(orders=2, pixels=128, lines=30)
@@ -70,6 +71,21 @@ def test_every_network_is_trained_resumed_and_saved(name: str, tmp_path) -> None
         stored = load_checkpoint(str(tmp_path / "done.pt"))
         for a, b in zip(asked(name, SHORT, state)(*spectra()), asked(name, SHORT, stored)(*spectra()), strict=True):
             assert np.array_equal(a, b)
+
+
+def test_ours_projects_on_derivatives_where_the_source_has_them() -> None:
+    class WithDerivatives(ToyLines):
+        def derivatives(self, generator: torch.Generator, count: int) -> torch.Tensor:
+            return self.jacobian(self.draw(generator, torch.ones(count)).labels).float()
+
+    settings = replace(SHORT, drawn=200, derivatives=100)
+    test = SOURCE.jacobian(draw(SOURCE, SNR(50, 50), 50, seed=8)[1].labels)
+    prices = []
+    for source in (SOURCE, WithDerivatives(**vars(SOURCE))):
+        found = train_network(OURS, source, settings, 1)["model"]
+        made = Compression(found["mean"], found["directions"], found["estimator.spread"])
+        prices.append(price_of_compression(made, test, 50.0).mean(0))
+    assert (prices[1] < prices[0]).all()
 
 
 def test_a_denoiser_that_is_given_is_not_fitted_again_and_stays_as_it_is_where_frozen() -> None:

@@ -87,6 +87,21 @@ def test_a_gap_is_filled_from_the_rest_and_a_missing_order_is_known() -> None:
     assert there[0].tolist() == pytest.approx([125 / 128, 0.0])
 
 
+def test_pixels_that_no_spectrum_has_are_nothing_to_the_network() -> None:
+    """They may be masked, or hold anything, and nothing counts as missing."""
+    clean = draw(SOURCE, SNR(50, 50), 100, seed=1)[1].clean
+    clean[:, 0, :20] = 1.0
+    model = net()
+    model.load(compression(clean, COMPONENTS))
+    assert not model.used[0, :20].any() and model.used[0, 40:].any()
+    snr, drawn = draw(SOURCE, SNR(50, 50), 5, seed=4)
+    mask, other = drawn.mask.clone(), drawn.flux.clone()
+    mask[:, 0, :20], other[:, 0, :20] = False, 0.5
+    for a, b in zip(model.project(drawn.flux, snr, drawn.mask), model.project(other, snr, mask), strict=True):
+        assert torch.equal(a, b)
+    assert (model.project(other, snr, mask)[1] == 1).all()
+
+
 def test_a_cosmic_ray_counts_little() -> None:
     model = net()
     snr, drawn = draw(SOURCE, SNR(100, 100), 5, seed=4)
