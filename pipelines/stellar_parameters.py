@@ -3,24 +3,28 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 if __name__ == "__main__":  # from a checkout or a submitted working directory, installed or not
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cluster.job import Engine, Plan, run_job
-from pipelines import stellar_grid
+from pipelines import stellar_grid, stellar_networks
 from sciml.stellar.config import StellarConfig
 
 
 def job(config: StellarConfig, engine: Engine) -> str:
-    """Make the model spectra and return where they are."""
-    stores = stellar_grid.model_stores(config, engine)
-    return stores["nodes"].url
+    """Run what is asked for and return the URL of what came of it."""
+    return _flow(config).job(config, engine)
 
 
 def plan(config: StellarConfig, planned: Plan) -> None:
     """Say what `job` would do."""
-    stellar_grid.model_stores(config, planned)
+    _flow(config).plan(config, planned)
+
+
+def _flow(config: StellarConfig) -> ModuleType:
+    return stellar_grid if config.only == "grid" else stellar_networks
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,36 +1,79 @@
 """What the job of stellar parameters can be told."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sciml.core.config import Config
+from sciml.stellar.emulator import EmulatorSettings
+from sciml.stellar.networks import PRESETS as NETWORK_PRESETS
+from sciml.stellar.networks import Settings
+from sciml.stellar.steps import METHODS
+
+Model = Literal["all", "chi2", "ridge", "sciml", "resnet", "attention", "dae_resnet", "dae_attention", "resnet_full",
+                "attention_full", "dae_resnet_full", "dae_attention_full"]  # fmt: skip
+_NETWORKS = {"demo": "generated", "small": "small", "paper": "paper"}
 
 
 class StellarConfig(Config):
     """Options of `stellar_parameters`."""
 
     pipeline: ClassVar[str] = "stellar_parameters"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"demo": {}, "small": {}, "paper": {}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "demo": {},
+        "small": {"source": "atlas9"},
+        "paper": {"source": "atlas9", "sobol_points": 6000, "test_points": 1024, "components": 240, "models": ("all",)},
+    }
 
     source: Literal["generated", "atlas9"] = Field("generated", description="where model spectra come from")
     only: Literal["", "grid"] = Field("", description="grid: make the model spectra and stop")
+    experiment: tuple[Literal["grid", "limited", "observed"], ...] = Field(
+        ("grid",), description="whole grid at --snr, the paper's limited one at 100, all that befalls real spectra"
+    )
+    models: tuple[Model, ...] = Field(("chi2", "ridge", "sciml"), description="methods; all for every one")
+    snr: float = Field(20.0, gt=1, description="signal to noise of the whole grid's experiment, per pixel of continuum")
+
     atmospheres: str = Field("", description="ATLAS9 models: an archive or a folder (atlas9)")
     linelist: str = Field("", description="CSV of spectral lines with their damping (atlas9)")
     solar_mixture: Literal["asplund2009", "grevesse2007", "lodders2003"] = Field(
         "grevesse2007", description="elements of a star of [M/H] = 0 (atlas9)"
     )
-    store: str = Field("", description="where the grid of model spectra is put by --only grid, and read otherwise")
-    sobol_points: int = Field(1500, ge=0, description="models at continuous labels and nuisances")
+    store: str = Field("", description="where --only grid puts the model spectra, and where they are read otherwise")
+    sobol_points: int = Field(1500, ge=1, description="models at continuous labels and nuisances")
     test_points: int = Field(256, ge=8, description="models that only test, of each kind")
+    components: int = Field(160, ge=8, description="of the emulator")
+    spectrograph: str = Field("", description="file of wavelengths and blaze [HARPS-N; generated: three short orders]")
 
     @model_validator(mode="after")
     def _sources(self) -> Self:
-        if self.source == "atlas9":
-            makes = self.atmospheres and self.linelist
-            if self.only == "grid" and not makes:
+        made_from = [name for name in ("atmospheres", "linelist") if getattr(self, name)]
+        if self.source == "generated" and (made_from or self.store):
+            raise ValueError(f"--{(made_from or ['store'])[0]} would not be read; it needs --source atlas9")
+        if self.source == "atlas9" and len(made_from) < 2:
+            if self.only == "grid":
                 raise ValueError("--source atlas9 --only grid needs --atmospheres and --linelist")
-            if not (makes or self.store):
+            if not self.store:
                 raise ValueError("--source atlas9 needs --store, or --atmospheres and --linelist")
         return self
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods by name, chi2 always among them: nothing else is worth having unless it stands beside that."""
+        wanted = set(METHODS) if "all" in self.models else {*self.models, "chi2"}
+        return tuple(name for name in METHODS if name in wanted)
+
+    @property
+    def emulator(self) -> EmulatorSettings:
+        return replace(EmulatorSettings(), components=self.components)
+
+    @property
+    def settings(self) -> Settings:
+        """Of the networks under this preset."""
+        return NETWORK_PRESETS[_NETWORKS[self.preset]]
+
+    @property
+    def instrument(self) -> str:
+        """The spectrograph's name or file."""
+        return self.spectrograph or ("generated" if self.source == "generated" else "harpsn")

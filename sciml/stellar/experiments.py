@@ -17,13 +17,14 @@ from sciml.nn.checkpoint import load_checkpoint
 from sciml.stellar import instrument
 from sciml.stellar.emulator import load_emulator
 from sciml.stellar.forward import ForwardModel
-from sciml.stellar.grid import ModelSpectra, read_models
+from sciml.stellar.grid import ModelSpectra, PointSet, read_models, read_parameters
 from sciml.stellar.harpsn import harpsn
 from sciml.stellar.instrument import Spectrograph
 from sciml.stellar.labels import LABELS, NODES, NUISANCES, PARAMETERS, RANGES, Prior
 from sciml.stellar.observation import PRESETS, Observer
 from sciml.stellar.samples import SNR
 from sciml.stellar.source import DrawnStars, stars
+from sciml.stellar.wavelengths import GRID
 
 Kind = Literal["calibration", "continuous", "node", "other_snr"]
 KINDS: tuple[Kind, ...] = ("calibration", "continuous", "node", "other_snr")
@@ -35,14 +36,13 @@ _VSINI = PARAMETERS.index("vsini")
 @dataclass(frozen=True)
 class Experiment:
     """prior: of the stars. observation: a preset's name. snr: at which the paper's networks are trained and all are
-    scored. teff: [K] between which the stars lie. span: wavelengths [A] that count."""
+    scored. teff: [K] between which the stars lie."""
 
     name: str
     prior: Prior
     observation: str
     snr: float
     teff: tuple[float, float] = RANGES["teff"]
-    span: tuple[float, float] = (0.0, np.inf)
 
     @property
     def free(self) -> tuple[str, ...]:
@@ -50,20 +50,20 @@ class Experiment:
         return LABELS if self.prior == "paper" else LABELS + NUISANCES
 
 
-def experiment(name: str, snr: float, span: tuple[float, float]) -> Experiment:
+def experiment(name: str, snr: float) -> Experiment:
     """grid: the paper's whole grid. limited: its stars of 4000-6000 K at SNR 100. observed: with all that nuisances and
     a spectrograph do."""
     if name == "limited":
         return Experiment("snr100_limited", "paper", "paper", 100.0, (4000.0, 6000.0))
     if name == "observed":
-        return Experiment("observed", "nuisance", "realistic", 100.0, span=span)
+        return Experiment("observed", "nuisance", "realistic", 100.0)
     return Experiment(f"snr{snr:g}", "paper", "paper", snr)
 
 
 @dataclass(frozen=True)
 class Setup:
     """An experiment with what it needs. spectrograph: harpsn, generated, or a file of the first's layout. nodes, test:
-    stores of model spectra; emulator: its checkpoint."""
+    stores of model spectra; emulator: its checkpoint. points: of nodes and test, for a plan made before the stores."""
 
     experiment: Experiment
     spectrograph: str
@@ -71,6 +71,7 @@ class Setup:
     test: str
     emulator: str
     seed: int
+    points: tuple[PointSet, PointSet] = (PointSet("nodes"), PointSet("test", 256))
 
     def forward(self) -> ForwardModel:
         return forward_model(self.emulator, self.spectrograph)
@@ -79,8 +80,11 @@ class Setup:
         return Observer(PRESETS[self.experiment.observation], spectrograph_of(self.spectrograph), self.seed)
 
     def used(self) -> np.ndarray:
-        """(order, pixel) that count."""
-        wave, (low, high) = spectrograph_of(self.spectrograph).wave, self.experiment.span
+        """(order, pixel) that count: for real stars those where the list of lines has any, else all."""
+        wave = spectrograph_of(self.spectrograph).wave
+        if self.experiment.observation == "paper":
+            return np.ones(wave.shape, bool)
+        low, high = lines_span(self.nodes)
         return (wave >= low) & (wave <= high)
 
     def source(self) -> DrawnStars:
@@ -112,9 +116,12 @@ def scored_stars(setup: Setup) -> Stars:
     """All spectra of an experiment, kind after kind."""
     chosen, seed = setup.experiment, seed_for(setup.seed, "stars", setup.experiment.name)
     generator = np.random.default_rng(seed)
-    test, nodes = models_of(setup.test), models_of(setup.nodes)
+    nodes, test = (
+        read_parameters(url) if url else points.parameters()
+        for url, points in zip((setup.nodes, setup.test), setup.points, strict=True)
+    )
     of_prior = np.arange(len(test)).reshape(2, -1)[0 if chosen.prior == "paper" else 1]  # the set's two halves
-    tested = of_prior[_between(test.parameters[of_prior], chosen.teff)]
+    tested = of_prior[_between(test[of_prior], chosen.teff)]
     parts = []
     draws = torch.Generator().manual_seed(seed)
     calibration = stars(draws, max(CALIBRATION, 1), chosen.prior, chosen.teff)
@@ -124,13 +131,13 @@ def scored_stars(setup: Setup) -> Stars:
         *(("other_snr", tested, 1, value) for value in OTHER_SNR),
     ):
         chosen_models = np.tile(models, rotations)
-        parameters = test.parameters[chosen_models].copy()
+        parameters = test[chosen_models].copy()
         parameters[len(models) :, _VSINI] = generator.uniform(*RANGES["vsini"], len(parameters) - len(models))
         parts.append((kind, parameters, snr, chosen_models))
     if chosen.prior == "paper":
-        inside = np.flatnonzero(_between(nodes.parameters, chosen.teff))
+        inside = np.flatnonzero(_between(nodes, chosen.teff))
         picked = generator.permutation(inside)[: len(tested)]
-        parameters = nodes.parameters[picked].copy()
+        parameters = nodes[picked].copy()
         parameters[:, _VSINI] = generator.choice(NODES["vsini"], len(picked))
         parts.append(("node", parameters, chosen.snr, picked))
     return Stars(
@@ -199,6 +206,14 @@ def spectrograph_of(name: str) -> Spectrograph:
     if name == "generated":
         return instrument.generated(orders=3, pixels=1024, start=5150.0, stop=5200.0)
     return built_in[name] if name in built_in else instrument.harpsn(name)
+
+
+@functools.cache
+def lines_span(url: str) -> tuple[float, float]:
+    """First and last wavelength [A] at which some spectrum of a set has a line."""
+    depth = 1 - models_of(url).flux[:: max(len(models_of(url)) // 64, 1)].min(0)
+    lines = GRID.wave[depth > 0.02]
+    return float(lines[0]), float(lines[-1])
 
 
 def _between(parameters: np.ndarray, teff: tuple[float, float]) -> np.ndarray:

@@ -118,20 +118,8 @@ def read_models(urls: Sequence[str]) -> ModelSpectra:
     """The spectra of one or several sets. Raises InputError for a store of other wavelengths or with holes."""
     parts = []
     for url in urls:
-        if not exists(url):
-            raise InputError(f"{url}: no store of model spectra; make it with --only grid --store")
+        require_models(url)
         with open_store(url) as store:
-            absent = {"flux", "limb_darkening", *labels.PARAMETERS} - set(store.variables)
-            if absent:
-                raise InputError(
-                    f"{url}: variables {', '.join(sorted(absent))} missing; expected a grid of this program"
-                )
-            wave = store["wavelength"].values
-            if wave.shape != (GRID.size,) or not np.allclose(wave, GRID.wave, rtol=1e-9):
-                raise InputError(
-                    f"{url}: wavelength: {wave.size} from {wave[0]:.2f} to {wave[-1]:.2f} A, expected {GRID.size} from"
-                    f" {GRID.start} to {GRID.wave[-1]:.2f} A; made by another version? make it again"
-                )
             parameters = np.stack([store[name].values for name in labels.PARAMETERS], 1)
             parts.append(ModelSpectra(parameters, store["flux"].values, store["limb_darkening"].values.astype(float)))
             if not np.isfinite(parts[-1].flux).all():
@@ -141,6 +129,24 @@ def read_models(urls: Sequence[str]) -> ModelSpectra:
     return ModelSpectra(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
 
-def set_url(store: str, name: SetName) -> str:
-    """Where a set lies in a published grid."""
-    return join(store, name)
+def read_parameters(url: str) -> np.ndarray:
+    """(model, 7) of a set."""
+    require_models(url)
+    with open_store(url) as store:
+        return np.stack([store[name].values for name in labels.PARAMETERS], 1)
+
+
+def require_models(url: str) -> None:
+    """Refuse in one line what is no store of model spectra on GRID."""
+    if not exists(join(url, "zarr.json")):
+        raise InputError(f"{url}: no store of model spectra; make it with --only grid --store")
+    with open_store(url) as store:
+        absent = {"flux", "limb_darkening", "wavelength", *labels.PARAMETERS} - set(store.variables)
+        if absent:
+            raise InputError(f"{url}: variables {', '.join(sorted(absent))} missing; expected a grid of models")
+        wave = store["wavelength"].values
+    if wave.shape != (GRID.size,) or not np.allclose(wave, GRID.wave, rtol=1e-9):
+        raise InputError(
+            f"{url}: wavelength: {wave.size} from {wave[0]:.2f} to {wave[-1]:.2f} A, expected {GRID.size} from"
+            f" {GRID.start} to {GRID.wave[-1]:.2f} A; made by another version? make it again"
+        )

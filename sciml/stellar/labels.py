@@ -60,6 +60,12 @@ def lowest_logg(teff: np.ndarray) -> np.ndarray:
     return np.asarray(_LOWEST_LOGG)[np.clip(place, 0, len(_LOWEST_LOGG) - 1)]
 
 
+def highest_teff(logg: np.ndarray) -> np.ndarray:
+    """Highest temperature [K] of models of a gravity [dex]."""
+    count = np.searchsorted(_LOWEST_LOGG, np.asarray(logg, float) + 1e-9, side="right")
+    return NODES["teff"][np.clip(count - 1, 0, len(_LOWEST_LOGG) - 1)]
+
+
 def in_grid(parameters: np.ndarray) -> np.ndarray:
     """(n,) which of the parameters (n, 7) lie where models exist."""
     parameters = np.atleast_2d(parameters)

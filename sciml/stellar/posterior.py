@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import qmc
 
-from sciml.stellar.labels import LABELS, PARAMETERS, RANGES, lowest_logg
+from sciml.stellar.labels import LABELS, PARAMETERS, RANGES, highest_teff, lowest_logg
 
 V0 = 2.0  # [km/s] v sin i where the lines' own width takes over
 _DRAWS = 1024
@@ -81,19 +81,22 @@ def _prior(working: np.ndarray) -> np.ndarray:
 
 
 def _chain(mean: np.ndarray, covariance: np.ndarray, seed: int) -> np.ndarray:
-    """(64 * 16, 4) points of the Gaussian within the grid's box, by Gibbs sampling (Geweke 1991)."""
+    """(64 * 16, 4) points of the Gaussian within the grid, by Gibbs sampling (Geweke 1991)."""
     generator = np.random.default_rng(seed)
     low, high = to_working(np.array([[RANGES[name][side] for name in LABELS] for side in (0, 1)]))
     precision = np.linalg.inv(covariance)
     points = np.clip(mean + generator.standard_normal((64, 4)) * (high - low) * 1e-3, low, high)
+    points[:, 1] = np.maximum(points[:, 1], lowest_logg(points[:, 0]))
     kept = []
     for sweep in range(_SWEEPS):
         for k in range(4):
             others = [i for i in range(4) if i != k]
             deviation = 1 / np.sqrt(precision[k, k])
             centre = mean[k] - (points[:, others] - mean[others]) @ precision[k, others] / precision[k, k]
-            a, b = (low[k] - centre) / deviation, (high[k] - centre) / deviation
-            points[:, k] = np.clip(centre + deviation * _between(a, b, generator.random(64)), low[k], high[k])
+            bottom = lowest_logg(points[:, 0]) if k == 1 else np.full(64, low[k])
+            top = highest_teff(points[:, 1]) if k == 0 else np.full(64, high[k])
+            a, b = (bottom - centre) / deviation, (top - centre) / deviation
+            points[:, k] = np.clip(centre + deviation * _between(a, b, generator.random(64)), bottom, top)
         if sweep >= _SWEEPS - 16:
             kept.append(points.copy())
     return np.concatenate(kept)

@@ -8,9 +8,10 @@ import torch
 from torch import Generator, Tensor
 
 from sciml.stellar import labels
-from sciml.stellar.forward import ForwardModel
+from sciml.stellar.forward import ForwardModel, working_ranges
 from sciml.stellar.labels import LABELS, PARAMETERS, RANGES, Prior
 from sciml.stellar.observation import Observer
+from sciml.stellar.posterior import from_working, to_working
 from sciml.stellar.samples import Drawn
 
 
@@ -38,6 +39,22 @@ class DrawnStars:
             seen = self.observer(flux, snr, generator)
         mask = seen.mask if self._used is None else seen.mask & self._used
         return Drawn(seen.flux, seen.clean, mask, parameters[:, : len(LABELS)].float())
+
+    def derivatives(self, generator: Generator, count: int) -> Tensor:
+        """(count, parameter, order, pixel) of noise-free spectra by what they depend on, in half ranges: v sin i by its
+        working coordinate, and where spectra are shifted by the velocity too."""
+        working = to_working(stars(generator, count, self.prior, self.teff))
+        names = LABELS if self.prior == "paper" else PARAMETERS
+        low, high = working_ranges()
+        half = torch.from_numpy((high - low)[: len(names)] / 2).float()
+        found = self.forward.jacobian(working, names) * half[:, None, None]
+        limit = self.observer.observation.rv
+        if not limit:
+            return found
+        parameters, shift = torch.from_numpy(from_working(working)), torch.full((count,), limit)
+        with torch.no_grad():
+            moved = (self.forward(parameters, shift) - self.forward(parameters, -shift)) / 2
+        return torch.cat([found, moved[:, None]], 1)
 
     @cached_property
     def _used(self) -> Tensor | None:

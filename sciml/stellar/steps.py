@@ -1,7 +1,7 @@
 """The stages of the job: the emulator, the networks, what every method answers, and what could be known at best."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,8 +17,9 @@ from sciml.stellar.experiments import Experiment, Setup, scored_stars, spectra, 
 from sciml.stellar.forward import cramer_rao
 from sciml.stellar.grid import read_models
 from sciml.stellar.labels import LABELS
-from sciml.stellar.networks import NETS, Asked, Settings, train_network
+from sciml.stellar.networks import DENOISER, NETS, Asked, Settings, train_network
 from sciml.stellar.posterior import bayesian_bound, to_working
+from sciml.stellar.ridge import RidgeModel, RidgeSettings, fit_ridge
 from sciml.stellar.samples import SNR
 
 ANSWERS_VERSION = 1  # raise it where a method gives other answers to the same spectra
@@ -28,6 +29,9 @@ _TRIED = 512  # spectra among which a fit's start is sought
 
 CLASSICAL = ("chi2", "ridge")
 METHODS = (*NETS, *CLASSICAL)
+
+
+Method = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Place(Protocol):
@@ -64,6 +68,19 @@ class TrainNetwork:
 
 
 @dataclass(frozen=True)
+class TrainRidge:
+    """Training function: the baseline of an experiment."""
+
+    setup: Setup
+    settings: RidgeSettings
+
+    def __call__(self, config: Any, member: int, place: Place) -> dict[str, Any]:
+        snr = self.setup.experiment.snr
+        seed = seed_for(self.setup.seed, "ridge", self.setup.experiment.name)
+        return {"model": fit_ridge(self.setup.source(), SNR(snr, snr), self.settings, seed).state()}
+
+
+@dataclass(frozen=True)
 class SpectrumBlock:
     """Some of an experiment's spectra."""
 
@@ -86,9 +103,14 @@ class Answer:
             mean, covariance = self._chi2(flux, torch.where(mask, sigma, torch.inf))
         else:
             snr = scored_stars(self.setup).snr[item.spectrum_start : item.spectrum_stop]
-            asked = _asked(self.method, self.settings, self.setup.forward().shape, self.checkpoints)
-            mean, covariance = asked(flux.numpy(), snr, mask.numpy())
+            mean, covariance = self._asked()(flux.numpy(), snr, mask.numpy())
         return {"mean": mean.astype(np.float64), "covariance": covariance.astype(np.float64)}
+
+    def _asked(self) -> Method:
+        states = _states(self.checkpoints)
+        if self.method == "ridge":
+            return RidgeModel.from_state(states[0]["model"])
+        return Asked(self.method, self.settings, self.setup.forward().shape, states)
 
     def _chi2(self, flux: torch.Tensor, sigma: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         chosen, forward = self.setup.experiment, self.setup.forward()
@@ -158,8 +180,18 @@ def bound_template(count: int) -> Template:
 
 
 @functools.lru_cache(maxsize=2)
-def _asked(method: str, settings: Settings, shape: tuple[int, int], checkpoints: Sequence[str]) -> Asked:
-    return Asked(method, settings, shape, [load_checkpoint(url) for url in checkpoints])
+def _states(checkpoints: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [load_checkpoint(url) for url in checkpoints]
+
+
+def training_seconds(name: str, settings: Settings) -> float:
+    """Of one core, about, for 8 orders of 4096 pixels: from runs of preset small."""
+    if name in ("sciml", "ridge"):
+        return 900.0
+    shown = settings.fitting.epochs * settings.fitting.spectra
+    if name == DENOISER:
+        shown = settings.denoising.epochs * settings.denoising.spectra
+    return 0.03 * shown
 
 
 def settings_for(settings: Settings, chosen: Experiment) -> Settings:

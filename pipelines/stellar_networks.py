@@ -1,0 +1,142 @@
+"""The flow of methods: emulate the model spectra, train, answer for spectra of known stars, score."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from cluster.job import Engine, Plan
+from cluster.stages import Stage
+from cluster.train import Training
+from pipelines.stellar_grid import model_stores, point_sets
+from sciml.core.digest import digest, fingerprint
+from sciml.core.urls import exists
+from sciml.stellar import experiments, steps
+from sciml.stellar.config import StellarConfig
+from sciml.stellar.emulator import EMULATOR_VERSION
+from sciml.stellar.experiments import Setup
+from sciml.stellar.networks import DENOISER, NETS, NETS_VERSION, OURS
+from sciml.stellar.results import read_results
+from sciml.stellar.ridge import RIDGE_VERSION, RidgeSettings
+from sciml.stellar.scores import summarise
+
+# of one core for a spectrum of 8 x 4096 pixels, asked and in training; from runs of preset small
+SECONDS_ASKED = {"chi2": 0.15, "ridge": 0.002, "sciml": 0.002}
+MEMORY = 1_500_000_000
+
+
+def job(config: StellarConfig, engine: Engine) -> str:
+    """All experiments, and what other runs need to use the networks."""
+    for setup, depends in _setups(config, engine):
+        stores, _ = _answers(config, engine, setup, depends)
+        found = read_results(setup, stores)
+
+        for kind in ("continuous", "node"):
+            out = summarise(found.truth(kind), found.calibrated(kind), resamples=200)
+            engine.run.write_json(f"scores_{setup.experiment.name}_{kind}.json", out)
+            for m, v in out.items():
+                print(
+                    kind,
+                    m,
+                    {
+                        k: round(v[k], 4)
+                        for k in v
+                        if k.startswith(("mae", "crb_ratio", "coverage1_", "bayes")) and isinstance(v[k], float)
+                    },
+                    flush=True,
+                )
+    return engine.run.url
+
+
+def plan(config: StellarConfig, planned: Plan) -> None:
+    """Say what `job` would do."""
+    for setup, depends in _setups(config, planned):
+        _answers(config, planned, setup, depends)
+
+
+def _setups(config: StellarConfig, engine: Engine | Plan) -> list[tuple[Setup, dict[str, Any]]]:
+    """Each experiment with model spectra and their emulator, and what its results depend on beside its name."""
+    stores = model_stores(config, engine)
+    nodes, test, sobol = point_sets(config)
+    learned = [stores[points.name] for points in (nodes, sobol)]
+    training = Training(
+        "emulator",
+        digest([EMULATOR_VERSION, asdict(config.emulator), [store.digest for store in learned], config.seed]),
+        steps.TrainEmulator(tuple(store.url for store in learned), config.emulator, config.seed),
+    )
+    models = len(nodes.parameters()) + config.sobol_points
+    (emulator,) = engine.train(training, seconds=120, memory_bytes=int(models * 29400 * 16 + 1e9))
+    urls = stores["nodes"].url, stores["test"].url
+    depends = {
+        "emulator": training.digest,
+        "models": [stores[points.name].digest for points in (nodes, test)],
+        "spectrograph": fingerprint(config.instrument) if exists(config.instrument) else config.instrument,
+    }
+    chosen = [experiments.experiment(name, config.snr) for name in config.experiment]
+    return [
+        (
+            Setup(which, config.instrument, *urls, emulator, config.seed, (nodes, test)),
+            depends | {"experiment": asdict(which)},
+        )
+        for which in chosen
+    ]
+
+
+def _answers(
+    config: StellarConfig, engine: Engine | Plan, setup: Setup, depends: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Train every network and let every method answer: method -> store's URL (and `bound`), network -> checkpoints."""
+    items, count = steps.blocks(setup), len(experiments.scored_stars(setup))
+    fields, settings = config.result_fields("seed"), steps.settings_for(config.settings, setup.experiment)
+
+    def stage(name: str, version: int, template: Any, function: Any, seconds: float, more: Mapping[str, Any]) -> str:
+        return engine.stage(
+            Stage(
+                f"{name}_{setup.experiment.name}",
+                version,
+                items,
+                template,
+                function,
+                config=fields,
+                inputs={**depends, **more},
+                seconds=seconds * steps.SPECTRA_PER_ITEM,
+                memory_bytes=MEMORY,
+            )
+        ).url
+
+    stores = {"bound": stage("bound", steps.ANSWERS_VERSION, steps.bound_template(count), steps.Bound(setup), 0.03, {})}
+    checkpoints: dict[str, list[str]] = {}
+    denoiser = ""
+    for method in config.methods:
+        more: dict[str, Any] = {}
+        if method in NETS or method == "ridge":
+            if method.startswith("dae_") and not denoiser:
+                denoiser = _train(config, engine, setup, depends, DENOISER, settings)[1][0]
+            behind = denoiser if method.startswith("dae_") else ""
+            more["training"], checkpoints[method] = _train(config, engine, setup, depends, method, settings, behind)
+        answer = steps.Answer(setup, method, settings, tuple(checkpoints.get(method, ())))
+        seconds = SECONDS_ASKED.get(method, 0.02)
+        stores[method] = stage(method, steps.ANSWERS_VERSION, steps.answers_template(count), answer, seconds, more)
+    return stores, checkpoints
+
+
+def _train(
+    config: StellarConfig,
+    engine: Engine | Plan,
+    setup: Setup,
+    depends: Mapping[str, Any],
+    name: str,
+    settings: steps.Settings,
+    denoiser: str = "",
+) -> tuple[str, list[str]]:
+    """Digest of a training and its checkpoints."""
+    if name == "ridge":
+        version, told, function = RIDGE_VERSION, asdict(RidgeSettings()), steps.TrainRidge(setup, RidgeSettings())
+    else:
+        version, told, function = NETS_VERSION, asdict(settings), steps.TrainNetwork(setup, name, settings, denoiser)
+    training = Training(
+        f"{name}_{setup.experiment.name}",
+        digest([version, name, told, depends, config.seed]),
+        function,
+        together=name not in ("ridge", OURS),
+    )
+    return training.digest, engine.train(training, seconds=steps.training_seconds(name, settings), memory_bytes=MEMORY)
