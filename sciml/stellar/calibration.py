@@ -5,11 +5,15 @@ applied: log sigma itself, the signal to noise, the answer's temperature and met
 
     log f_l(x) = b_l0 + sum_k b_lk x_k
 
-Correlations are kept. b_l are regressions of log|error / sigma| on x at two quantiles at once, with one common b_l: at
-0.683 for one standard deviation and at 0.954, log 2 higher, for two (Koenker & Bassett 1978, doi:10.2307/1913643; the
-composite of Zou & Yuan 2008, doi:10.1214/07-AOS507). Where errors have heavy tails no factor can make both shares
-right; the weights then leave twice the fault at one standard deviation that they leave at two. A likelihood would
-rather widen all intervals for the few that err most.
+b_l are regressions of log|error / sigma| on x at two quantiles at once, with one common b_l: at 0.683 for one standard
+deviation and at 0.954, log 2 higher, for two (Koenker & Bassett 1978, doi:10.2307/1913643; the composite of Zou & Yuan
+2008, doi:10.1214/07-AOS507). Where errors have heavy tails no factor can make both shares right; the weights then leave
+twice the fault at one standard deviation that they leave at two. A likelihood would rather widen all intervals for the
+few that err most.
+
+Correlations that a method gives star by star are noisy, and noise in a correlation empties the ellipsoid of all labels.
+They are drawn towards the mean correlation of the split's errors, C' = (1 - w) C + w R, with the w of highest
+likelihood. A diagonal covariance stays diagonal: what it leaves out is its own.
 """
 
 from collections.abc import Mapping
@@ -17,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 from sciml.core.errors import InputError
 from sciml.stellar.answers import Answers
@@ -28,17 +32,21 @@ WEIGHTS = (1.0, 2.0)
 FEATURES = ("1", "log sigma", "(log sigma)^2", "log SNR", "teff", "teff^2", "feh")
 FEWEST = 50  # spectra
 _WIDTH = 0.05  # of log|error / sigma|, over which a quantile is smoothed
+_TABLES = ("weights", "centre", "width", "correlation")
 _RIDGE = 1e-3  # pull of b towards one factor for all spectra
 
 
 @dataclass(frozen=True)
 class Calibration:
     """weights: b of each label and feature; centre, width: of log sigma, log SNR, teff and feh on the calibration split
-    (1st to 99th percentile), of each label: beyond them the factor stays what it is at the end."""
+    (1st to 99th percentile), of each label: beyond them the factor stays what it is at the end. correlation: R (4, 4);
+    blend: w."""
 
     weights: tuple[tuple[float, ...], ...]
     centre: tuple[tuple[float, ...], ...]
     width: tuple[tuple[float, ...], ...]
+    correlation: tuple[tuple[float, ...], ...]
+    blend: float
 
     def factor(self, answers: Answers, snr: np.ndarray) -> np.ndarray:
         """(n, 4) by which standard deviations are multiplied."""
@@ -50,14 +58,15 @@ class Calibration:
         return np.exp(np.stack(logs, 1))
 
     def apply(self, answers: Answers, snr: np.ndarray) -> Answers:
-        """Answers with rescaled covariances. snr: (n,)."""
-        factor = self.factor(answers, snr)
-        return Answers(answers.mean, answers.covariance * factor[:, :, None] * factor[:, None, :], answers.flagged)
+        """Answers with the calibrated covariances. snr: (n,)."""
+        sigma = answers.sigma * self.factor(answers, snr)
+        mixed = (1 - self.blend) * _correlation(answers) + self.blend * np.array(self.correlation)
+        return Answers(answers.mean, mixed * sigma[:, :, None] * sigma[:, None, :], answers.flagged)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a checkpoint or a store's attributes."""
-        names = ("weights", "centre", "width")
-        return {"features": list(FEATURES)} | {name: [list(row) for row in getattr(self, name)] for name in names}
+        tables = {name: [list(row) for row in getattr(self, name)] for name in _TABLES}
+        return {"features": list(FEATURES), "blend": self.blend} | tables
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Calibration":
@@ -67,8 +76,8 @@ class Calibration:
                 f"calibration: features {values.get('features')}, expected {list(FEATURES)}; it was written by another"
                 " version: calibrate again"
             )
-        names = ("weights", "centre", "width")
-        return cls(*(tuple(tuple(float(x) for x in row) for row in values[name]) for name in names))
+        tables = (tuple(tuple(float(x) for x in row) for row in values[name]) for name in _TABLES)
+        return cls(*tables, float(values["blend"]))
 
 
 def fit_calibration(labels: np.ndarray, answers: Answers, snr: np.ndarray) -> Calibration:
@@ -78,18 +87,40 @@ def fit_calibration(labels: np.ndarray, answers: Answers, snr: np.ndarray) -> Ca
     """
     if len(labels) < FEWEST:
         raise InputError(f"calibration: {len(labels)} spectra, expected {FEWEST} or more; raise the size of its split")
-    weights, centres, widths = [], [], []
-    sigma = answers.sigma
-    raw = _raw(answers, snr)
+    sigma, raw = answers.sigma, _raw(answers, snr)
+    scaled = (answers.mean - labels) / sigma
+    low, high = np.quantile(raw, (0.01, 0.99), axis=1)
+    centre, width = (low + high) / 2, (high - low) / 2
+    weights = []
     for label in range(len(LABELS)):
-        low, high = np.quantile(raw[label], (0.01, 0.99), axis=0)
-        centre, width = (low + high) / 2, (high - low) / 2
-        x = _features(raw[label], centre, width)
-        z = np.log(np.abs(answers.mean[:, label] - labels[:, label]) / sigma[:, label] + 1e-12)
-        weights.append(_quantile_regression(x, z))
-        centres.append(centre)
-        widths.append(width)
-    return Calibration(*(tuple(tuple(map(float, row)) for row in part) for part in (weights, centres, widths)))
+        x = _features(raw[label], centre[label], width[label])
+        weights.append(_quantile_regression(x, np.log(np.abs(scaled[:, label]) + 1e-12)))
+        scaled[:, label] /= np.exp(x @ weights[-1])
+    correlation, blend = _blend(scaled, _correlation(answers))
+    tables = (tuple(tuple(map(float, row)) for row in part) for part in (weights, centre, width, correlation))
+    return Calibration(*tables, blend)
+
+
+def _correlation(answers: Answers) -> np.ndarray:
+    """(n, 4, 4)."""
+    sigma = answers.sigma
+    return answers.covariance / (sigma[:, :, None] * sigma[:, None, :])
+
+
+def _blend(error: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarray, float]:
+    """Mean correlation of errors (n, 4) in their calibrated sigmas, and its share."""
+    one = np.eye(error.shape[1])
+    if np.abs(correlation - one).max() < 1e-9:
+        return one, 0.0
+    mean = np.corrcoef(np.clip(error, -3.0, 3.0).T)  # no tail rules it
+
+    def loss(share: float) -> float:
+        mixed = (1 - share) * correlation + share * mean
+        distance = np.einsum("ni,ni->n", error, np.linalg.solve(mixed, error[:, :, None])[:, :, 0])
+        return float((np.linalg.slogdet(mixed)[1] + distance).mean())
+
+    # a little of the mean at least: a correlation near 1 that a method gives is singular
+    return mean, float(minimize_scalar(loss, bounds=(0.02, 1.0), method="bounded").x)
 
 
 def _raw(answers: Answers, snr: np.ndarray) -> np.ndarray:

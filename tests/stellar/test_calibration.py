@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import chi2, norm
 
 from sciml.core.errors import InputError
-from sciml.stellar.answers import Answers
+from sciml.stellar.answers import Answers, Truth, mahalanobis
 from sciml.stellar.calibration import LEVELS, Calibration, fit_calibration
 from sciml.stellar.labels import draw
 from tests.stellar.planted import CORRELATION, planted_answers, planted_truth
@@ -75,14 +75,58 @@ def test_one_factor_is_found_where_one_is_right():
     assert np.quantile(factor, 0.05) > 0.42 and np.quantile(factor, 0.95) < 0.58
 
 
-def test_means_correlations_and_flags_stay(gaussian):
+def correlation_of(answers: Answers) -> np.ndarray:
+    return answers.covariance / (answers.sigma[:, :, None] * answers.sigma[:, None, :])
+
+
+def test_means_and_flags_stay_and_sigmas_are_multiplied(gaussian):
     _, snr, answers = planted(300, 5)
     answers = replace(answers, flagged=np.arange(300) % 2 == 0)
     after = gaussian.apply(answers, snr)
     assert after.mean is answers.mean and after.flagged is answers.flagged
-    found = after.covariance / (after.sigma[:, :, None] * after.sigma[:, None, :])
-    assert np.allclose(found, CORRELATION, atol=1e-12)
     assert np.allclose(after.sigma, answers.sigma * gaussian.factor(answers, snr))
+
+
+def test_noise_in_correlations_is_averaged_away():
+    """Right sigmas with noisy correlations: the ellipsoid holds too few truths before, and the right share after."""
+
+    def noisy(count: int, seed: int) -> tuple[Truth, Answers]:
+        truth = planted_truth(count, seed=seed)
+        answers = planted_answers(truth, 1.0, seed=seed + 10)
+        factor = np.linalg.cholesky(CORRELATION) + 0.3 * np.tril(
+            np.random.default_rng(seed).normal(size=(count, 4, 4)), -1
+        )
+        wrong = factor @ factor.swapaxes(1, 2)
+        size = answers.sigma / np.sqrt(np.diagonal(wrong, axis1=1, axis2=2))
+        return truth, replace(answers, covariance=wrong * size[:, :, None] * size[:, None, :])
+
+    truth, answers = noisy(2000, 1)
+    calibrated = fit_calibration(truth.labels, answers, truth.snr)
+    truth, answers = noisy(6000, 2)
+    level = chi2.ppf(LEVELS[0], 4)
+    assert (mahalanobis(truth, answers) < level).mean() < 0.6
+    assert abs((mahalanobis(truth, calibrated.apply(answers, truth.snr)) < level).mean() - 0.683) < 0.02
+
+
+def test_right_correlations_stay():
+    """Correlations that differ by star and are right: no mean of them is taken instead."""
+    truth = planted_truth(3000)
+    random = np.random.default_rng(3)
+    strength = np.where(random.random(3000) < 0.5, 0.9, -0.9)
+    correlation = np.repeat(np.eye(4)[None], 3000, 0)
+    correlation[:, 0, 1] = correlation[:, 1, 0] = strength
+    noise = np.einsum("nij,nj->ni", np.linalg.cholesky(correlation), random.normal(size=(3000, 4)))
+    sigma = truth.bound
+    answers = Answers(truth.labels + sigma * noise, correlation * sigma[:, :, None] * sigma[:, None, :])
+    calibrated = fit_calibration(truth.labels, answers, truth.snr)
+    assert calibrated.blend < 0.05
+
+
+def test_a_diagonal_covariance_stays_diagonal():
+    truth = planted_truth(1000)
+    answers = planted_answers(truth, 1.0, full=False)
+    after = fit_calibration(truth.labels, answers, truth.snr).apply(answers, truth.snr)
+    assert np.allclose(correlation_of(after), np.eye(4))
 
 
 def test_beyond_its_split_a_factor_stays(gaussian):

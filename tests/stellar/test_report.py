@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sciml.report.page import Page, Section, Table, render
+from sciml.stellar.labels import LABELS
 from sciml.stellar.paper import MEAN_ABSOLUTE_ERRORS, METHODS, SHORT
 from sciml.stellar.report import (
     EmulatorCheck,
@@ -51,6 +52,16 @@ def test_all_rows_of_the_paper_are_there():
     assert any("4250–6000 K" in row[0] for row in rows)
     coverage = {row[0]: row for row in text_of(section.blocks[1])}
     assert "paper 79.9 %" in coverage[METHODS["resnet"]][1] and "paper 98.4 %" in coverage[METHODS["resnet"]][2]
+    within = 100 * scores["snr20"]["resnet"]["coverage1"]
+    assert coverage[METHODS["resnet"]][1].startswith(f"{within:.1f} % ")
+    by_label = {row[0]: row for row in text_of(section.blocks[2])}
+    share = 100 * scores["snr20"]["sciml"]["coverage2_logg"]
+    assert by_label["sciml"][6].startswith(f"{share:.1f} ")
+    better = [cell.best for cell in section.blocks[0].rows[0][2:]]
+    ours = [scores["snr20"]["resnet"][f"mae_{label}"] for label in LABELS]
+    assert better == [a < b for a, b in zip(ours, MEAN_ABSOLUTE_ERRORS[0].values, strict=True)]
+    small = {"snr20": {"resnet": scores["snr20"]["resnet"] | {"mae_teff": 1.0}}}
+    assert paper_section(small).blocks[0].rows[0][2].best
     assert "repeats no row" in paper_section({}).paragraphs[0]
 
 

@@ -57,7 +57,22 @@ def test_sums_agree_with_direct_computation(scores):
         bound = np.sqrt((TRUTH.bound[k, i] ** 2).mean())
         assert s[f"crb_ratio_{label}"] == pytest.approx(np.sqrt((e[k] ** 2).mean()) / bound)
         assert s[f"n_told_{label}"] == k.sum()
+        prior, bayes = np.sqrt((e[~k] ** 2).mean()), np.sqrt((TRUTH.bayes[~k, i] ** 2).mean())
+        assert s[f"bayes_ratio_{label}"] == pytest.approx(prior / bayes)
+        informed = np.sqrt((TRUTH.bayes[k, i] ** 2).mean())
+        assert s[f"informed_ratio_{label}"] == pytest.approx(np.sqrt((e[k] ** 2).mean()) / informed)
     assert found["sciml"]["n"] == 4000 and found["sciml"]["n_models"] == 2000
+
+
+def test_what_a_spectrum_tells():
+    """v sin i of 2 km/s and more, and a bound below a sixth of the label's range: 1041.7 K of 6250."""
+    truth = TRUTH.select(np.arange(4))
+    parameters = truth.parameters.copy()
+    parameters[:, 3] = (1.9, 2.0, 10.0, 10.0)
+    easy = [1.0, 0.1, 0.1, 0.1]
+    bound = np.array([easy, easy, [1041.0, 0.83, 0.49, 4.9], [1042.0, 0.84, 0.51, np.inf]])
+    expected = np.array([[False] * 4, [True] * 4, [True] * 4, [False] * 4])
+    assert np.array_equal(told(replace(truth, parameters=parameters, bound=bound)), expected)
 
 
 def test_a_region_scores_as_its_spectra_alone(scores):
@@ -106,6 +121,7 @@ def test_better_than_the_bound_is_a_leak():
     answers = {"leaky": planted_answers(TRUTH, 0.7), "fair": planted_answers(TRUTH, 1.0, seed=3)}
     found = leaks(summarise(TRUTH, answers, resamples=300))
     assert {leak.model for leak in found if not leak.explained} == {"leaky"}
+    assert all(leak.ratio < leak.high < 0.95 for leak in found)
     assert {leak.label for leak in found if leak.model == "leaky"} == set(LABELS)
 
 
