@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
 from sciml.stellar import figures, spectrum_figures
 from sciml.stellar.labels import LABELS
@@ -80,6 +81,11 @@ def test_coverage_is_observed_less_nominal():
     axes = figure.axes[0]
     marks = [line for line in axes.lines if line.get_marker() == "o"]
     inside = (np.abs(ANSWERS["resnet"].mean - TRUTH.labels) < ANSWERS["resnet"].sigma)[:, 0].mean()
+    curve = axes.lines[2]
+    nominal, off = curve.get_xdata(), curve.get_ydata()
+    scaled = np.abs(ANSWERS["resnet"].mean - TRUTH.labels)[:, 0] / ANSWERS["resnet"].sigma[:, 0]
+    half = 100 * (scaled < norm.ppf(0.75)).mean()  # the central half of a Gaussian
+    assert off[np.argmin(np.abs(nominal - 50))] == pytest.approx(half - 50, abs=1e-9)
     assert marks[1].get_xdata() == pytest.approx([68.27, 95.45])
     assert marks[1].get_ydata()[0] == pytest.approx(100 * inside - 68.27, abs=0.1)
 
@@ -134,7 +140,8 @@ def test_attention_above_its_spectrum():
 
 def test_names_of_lines_do_not_meet():
     wave, flux = spectrum()
-    figure = spectrum_figures.attention_figure(wave, flux, np.full((3, 8, 512), 1 / 4096), orders=[3, 4, 5])
+    crowd = [*spectrum_figures.LINES, *((5180.0 + 0.1 * k, f"Fe I {k}") for k in range(6))]
+    figure = spectrum_figures.attention_figure(wave, flux, np.full((3, 8, 512), 1 / 4096), crowd, orders=[3, 4, 5])
     FigureCanvasAgg(figure).draw()
     seen = 0
     for axes in figure.axes:
