@@ -106,7 +106,7 @@ def load_emulator(state: Mapping[str, Any]) -> Emulator:
 
 
 def principal_components(flux: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean (wavelength,), orthonormal components (count, wavelength) and coefficients (model, count) of flux.
+    """Mean (wavelength,), orthonormal components (at most `count`, wavelength) and coefficients (model, count) of flux.
 
     Through the matrix of inner products of models, which is smaller than that of wavelengths.
     """
@@ -114,8 +114,9 @@ def principal_components(flux: np.ndarray, count: int) -> tuple[np.ndarray, np.n
     centred = flux - mean
     products = (centred @ centred.T).astype(np.float64)
     variance, vectors = np.linalg.eigh(products)
-    order = np.argsort(variance)[::-1][: min(count, len(flux) - 1)]
-    size = np.sqrt(np.maximum(variance[order], 1e-12 * variance.max()))
+    order = np.argsort(variance)[::-1][:count]
+    order = order[variance[order] > 1e-9 * variance.max()]  # smaller ones are rounding
+    size = np.sqrt(variance[order])
     components = (vectors[:, order].T.astype(np.float32) @ centred) / size[:, None].astype(np.float32)
     return mean, components, vectors[:, order] * size
 
