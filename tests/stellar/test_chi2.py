@@ -121,5 +121,5 @@ def test_direct_spectra_pass_the_same_instrument(forward: ForwardModel, models: 
     with torch.no_grad():
         seen = direct(forward, models, index, torch.from_numpy(models.parameters[index]))
     emulated = forward.at(to_working(models.parameters[index]))
-    assert np.percentile((seen - emulated).abs().numpy(), 99) < 0.005
+    assert np.percentile((seen - emulated).abs().numpy(), 99) < 0.01
     np.testing.assert_allclose(from_working(to_working(models.parameters)), models.parameters, atol=1e-9)

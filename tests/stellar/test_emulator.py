@@ -47,9 +47,9 @@ def flux_of(emulator: Emulator, parameters: np.ndarray) -> np.ndarray:
 
 
 def test_components_are_orthonormal_and_give_the_models_back(learned: ModelSpectra) -> None:
-    mean, components, coefficients = principal_components(learned.flux, 159)
-    np.testing.assert_allclose(components @ components.T, np.eye(len(components)), atol=5e-3)
-    np.testing.assert_allclose(mean + coefficients @ components, learned.flux, atol=1e-3)
+    mean, components, coefficients = principal_components(learned.flux, 100)
+    np.testing.assert_allclose(components @ components.T, np.eye(len(components)), atol=2e-3)
+    np.testing.assert_allclose(mean + coefficients @ components, learned.flux, atol=5e-3)
 
 
 def test_what_it_learned_it_knows(learned: ModelSpectra, emulator: Emulator) -> None:
