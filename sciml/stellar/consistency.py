@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.polynomial.legendre import legvander
 from scipy.stats import norm
 from torch import Tensor
 
 from sciml.core.errors import InputError
 from sciml.stellar import labels
 from sciml.stellar.answers import Answers
-from sciml.stellar.forward import ForwardModel, covariance_of, working_ranges
+from sciml.stellar.forward import ForwardModel, working_ranges
 from sciml.stellar.labels import LABELS, PARAMETERS
-from sciml.stellar.posterior import V0, to_working
+from sciml.stellar.posterior import V0
+from sciml.stellar.refit import Fitting, Refit, refit
 
 REASONS = ("misfit", "disagrees", "edge")
 WIDTHS = (1, 6, 48)  # [pixels] of means: noise, a line, a stretch of continuum
@@ -35,29 +35,21 @@ FEWEST = 300  # spectra to set thresholds on
 _TOO_SMOOTH = 0.5  # of the expected scatter: no spectrum of the stated noise
 _BATCH = 32
 _KNOTS = 4  # signal to noise ratios at which thresholds are set
+_USUAL = 0.95  # share of in-grid spectra by which scores are brought to one scale
 _OFTEN = 0.1  # share of in-grid spectra whose model error is above the floor
-_USUAL_VMAC, _VMAC_DEVIATION = 3.5, 2.5  # [km/s]
 _COUNT = len(LABELS)
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """free: parameters to be fitted, LABELS first. continuum: Legendre polynomials of each order that are free too,
-    0 where the continuum is known. rounds: Jacobians, each with two steps; none: no step is taken."""
-
-    free: tuple[str, ...] = LABELS
-    continuum: int = 0
-    rounds: int = 1
+_LABELS_ALONE = Fitting()
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What speaks against n answers.
 
-    snr (n,): median of pixels. scatter (n, width): mean square of the residual's means over WIDTHS pixels, in noise's; 1 where the model is right.
-    lines (n, width): that of the lines' depths, in noise's. means (n, width): how many. step (n, 4): from answer to fit
-    in working coordinates; answered, photons (n, 4, 4): covariances of both there. beyond (n, 2, p): of the fit past
-    the low and the high end of each free parameter, in standard deviations, negative inside.
+    snr (n,): median of pixels. scatter (n, width): mean square of the residual's means over WIDTHS pixels, in that of
+    noise: 1 where the model is right. lines (n, width): mean square of the lines' depths in that of a pixel's noise.
+    means (n, width): how many. step (n, 4): from answer to fit in working coordinates; answered, photons (n, 4, 4):
+    covariances of both there. beyond (n, 2, p): of the fit past the low and the high end of each free parameter, in
+    standard deviations, negative inside.
     """
 
     snr: np.ndarray
@@ -79,7 +71,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Scores above which a spectrum is flagged, at each signal to noise ratio of `snr`, linear in its logarithm between.
+    """Scores above which a spectrum is flagged, at each signal to noise ratio of `snr`, between them linear in its log.
 
     limits: (snr, width + 2), columns as `scores`. floor: error of the forward model over the depth of lines, of each of
     WIDTHS. spectra: on which they were set.
@@ -129,10 +121,11 @@ def weigh(
     flux: np.ndarray,
     sigma: np.ndarray,
     answers: Answers,
-    fitting: Fitting = Fitting(),
+    fitting: Fitting = _LABELS_ALONE,
 ) -> Evidence:
-    """Evidence on answers to spectra. flux: (n, order, pixel) over the continuum, at rest. sigma: of its noise, broadcast
-    to it, inf where masked. About 9 (16 with all nuisances) forward spectra each a round.
+    """Evidence on answers to spectra. flux: (n, order, pixel) over the continuum, at rest. sigma: of its noise, of any
+    shape that broadcasts to it, inf where masked. A round costs 10 forward spectra each, 16 with all nuisances, and
+    answers that are close take one.
 
     Raises InputError where a used pixel is not finite.
     """
@@ -176,10 +169,11 @@ def scores(evidence: Evidence, floor: Sequence[float]) -> np.ndarray:
 
 
 def fit_thresholds(evidence: Evidence, share: float = SHARE) -> Thresholds:
-    """Thresholds above which `share` of in-grid spectra lie in all, as often above each, at every ratio.
+    """Thresholds above which `share` of in-grid spectra lie in all, at every ratio.
 
-    evidence: of one method on a split of its own, at signal to noise ratios spread over the range it will be used in;
-    a ratio's thresholds are set on the spectra around it. Raises InputError for too few spectra.
+    evidence: of one method on a split of its own, better 2,000 spectra or more, at signal to noise ratios spread over
+    the range it will be used in; a ratio's thresholds are set on the spectra around it. Raises InputError where fewer
+    than 300 are given.
     """
     if len(evidence) < FEWEST:
         raise InputError(f"flags: {len(evidence)} spectra, expected {FEWEST} or more; raise the size of their split")
@@ -213,15 +207,24 @@ def flagged(reasons: Sequence[tuple[str, ...]]) -> np.ndarray:
 
 
 def _limits(found: np.ndarray, weight: np.ndarray, share: float) -> np.ndarray:
-    """(column,) above each of which the same share of weighted rows lies, and above any of them `share`."""
-    order = np.argsort(-found, axis=0)
-    rank = np.empty_like(found)  # share of rows at least as high
-    np.put_along_axis(rank, order, np.cumsum(weight[order], axis=0) / weight.sum(), axis=0)
-    rarest = rank.min(1)
-    worst = np.argsort(rarest)
-    total = np.cumsum(weight[worst]) / weight.sum()
-    level = rarest[worst[np.searchsorted(total, share)]]  # rows whose rarest score is rarer are flagged
-    return np.array([column[shares >= level].max() for column, shares in zip(found.T, rank.T, strict=True)])
+    """(column,) that `share` of weighted rows are expected to exceed in any column.
+
+    The 95th percentile of each column, 1 at least, times a common factor that one order statistic sets: of rows not
+    seen yet one more in n lies above it (Vovk et al. 2005), which counts where n is small.
+    """
+    order = np.argsort(found, axis=0)
+    below = np.cumsum(weight[order], axis=0) / weight.sum()
+    usual = [
+        column[rows[np.searchsorted(share_below, _USUAL)]]
+        for column, rows, share_below in zip(found.T, order.T, below.T, strict=True)
+    ]
+    usual = np.maximum(usual, 1.0)
+    largest = (found / usual).max(1)
+    rows = np.argsort(largest)
+    total = np.cumsum(weight[rows]) / weight.sum()
+    effective = weight.sum() ** 2 / (weight**2).sum()
+    place = np.searchsorted(total, 1 - max(share - 1 / effective, 0.0))
+    return usual * largest[rows[min(place, len(rows) - 1)]]
 
 
 def _floor(evidence: Evidence) -> np.ndarray:
@@ -244,99 +247,22 @@ def _floor(evidence: Evidence) -> np.ndarray:
 def _weighed(
     forward: ForwardModel, flux: np.ndarray, sigma: np.ndarray, answers: Answers, fitting: Fitting
 ) -> Evidence:
-    problem = _Problem(forward, flux, sigma, fitting)
-    answer = _start(answers.mean, fitting.free)
-    working = _kept(answer)
-    model, residual = problem.left(working)
-    chi = _squares(residual)
-    normal, scaled = problem.normal(working, model)
-    length = np.ones((len(working), 1))
-    for number in range(fitting.rounds):
-        if number:
-            normal, scaled = problem.normal(working, model)
-        for _ in range(2):
-            gradient = problem.gradient(scaled, residual, working)
-            tried = _kept(working + length * (_stepped(working, normal, gradient, problem.columns) - working))
-            seen, left = problem.left(tried)
-            found = _squares(left)
-            better = found < chi
-            length = np.where(better[:, None], 1.0, 0.2 * length)
-            rows = torch.from_numpy(better)
-            working[better], chi[better] = tried[better], found[better]
-            model[rows], residual[rows] = seen[rows], left[rows]
-    covariance = covariance_of(normal)
-    gradient = problem.gradient(scaled, residual, working)
-    wanted = working[:, problem.columns] + np.einsum("nij,nj->ni", covariance, gradient)
-    scatter, lines, means = problem.means(model, residual)
+    fit = refit(forward, flux, sigma, answers.mean, fitting)
+    weight = torch.from_numpy(np.ascontiguousarray(1 / sigma))
+    used = (weight > 0).float()
+    scatter, means = np.array([_mean_square(fit.residual, used, width) for width in WIDTHS]).transpose(1, 2, 0)
+    lines, _ = _mean_square((1 - fit.model) * weight, used, 1)
+    snr = torch.where(weight > 0, weight, torch.nan).flatten(1).nanmedian(1).values.double().numpy()
     return Evidence(
-        problem.snr(),
+        snr,
         scatter,
-        lines,
+        np.tile(lines[:, None], (1, len(WIDTHS))),
         means,
-        wanted[:, :_COUNT] - answer[:, :_COUNT],
+        fit.wanted[:, :_COUNT] - fit.answer[:, :_COUNT],
         _in_working(answers),
-        covariance[:, :_COUNT, :_COUNT],
-        _beyond(wanted, working, np.sqrt(np.einsum("nii->ni", covariance)), problem.columns),
+        fit.covariance[:, :_COUNT, :_COUNT],
+        _beyond(fit, [PARAMETERS.index(name) for name in fitting.free]),
     )
-
-
-class _Problem:
-    """Residuals of a batch over their noise, free of the continuum."""
-
-    def __init__(self, forward: ForwardModel, flux: np.ndarray, sigma: np.ndarray, fitting: Fitting) -> None:
-        self.forward, self.free = forward, fitting.free
-        self.columns = [PARAMETERS.index(name) for name in fitting.free]
-        self.weight = torch.from_numpy(np.ascontiguousarray(1 / sigma))
-        self.flux = torch.from_numpy(np.where(np.isinf(sigma), 1.0, flux).astype(np.float32))
-        u = np.linspace(-1.0, 1.0, flux.shape[2])
-        self.shapes = (
-            torch.from_numpy(legvander(u, fitting.continuum - 1).astype(np.float32)) if fitting.continuum else None
-        )
-
-    def snr(self) -> np.ndarray:
-        """(n,) median over the pixels that count."""
-        values = torch.where(self.weight > 0, self.weight, torch.nan).flatten(1)
-        return values.nanmedian(1).values.double().numpy()
-
-    def left(self, working: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Model (n, order, pixel), and the residual over noise, with no part that a continuum would take."""
-        model = self.forward.at(working)
-        return model, self._free_of_continuum((self.flux - model) * self.weight, model)
-
-    def normal(self, working: np.ndarray, model: Tensor) -> tuple[np.ndarray, Tensor]:
-        """Fisher matrix (n, p, p) and the derivatives over noise (n, p, pixel)."""
-        derivatives = self.forward.jacobian(working, self.free) * self.weight[:, None]
-        columns = [self._free_of_continuum(column, model).flatten(1) for column in derivatives.unbind(1)]
-        scaled = torch.stack(columns, 1)
-        normal = (scaled @ scaled.mT).double().numpy()
-        k = np.arange(len(self.free))
-        normal[:, k, k] += _prior(working, self.free)[1] + 1e-12
-        return normal, scaled
-
-    def gradient(self, scaled: Tensor, residual: Tensor, working: np.ndarray) -> np.ndarray:
-        """(n, p) minus half that of chi-square."""
-        away, precision = _prior(working, self.free)
-        return (scaled @ residual.flatten(1)[..., None])[..., 0].double().numpy() - away * precision
-
-    def means(self, model: Tensor, residual: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(n, width) scatter, lines and how many means: see Evidence."""
-        depth = (1 - model) * self.weight
-        used = (self.weight > 0).float()
-        found = [(_mean_square(residual, used, width), _mean_square(depth, used, 1)[0], width) for width in WIDTHS]
-        scatter = np.stack([value for (value, _), _, _ in found], 1)
-        count = np.stack([number for (_, number), _, _ in found], 1)
-        return scatter, np.stack([lines for _, lines, _ in found], 1), count
-
-    def _free_of_continuum(self, values: Tensor, model: Tensor) -> Tensor:
-        """Less the least-squares multiple of model times each polynomial, order by order."""
-        if self.shapes is None:
-            return values
-        basis = (model * self.weight)[..., None] * self.shapes
-        product = (basis.mT @ basis).double()
-        scale = torch.diagonal(product, dim1=-2, dim2=-1).mean(-1)[..., None, None].clamp(min=1e-20)
-        product = product / scale + 1e-9 * torch.eye(product.shape[-1], dtype=torch.float64)
-        amount = torch.linalg.solve(product, (basis.mT @ values[..., None]).double() / scale)
-        return values - (basis @ amount.to(basis.dtype))[..., 0]
 
 
 def _mean_square(values: Tensor, used: Tensor, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -350,63 +276,14 @@ def _mean_square(values: Tensor, used: Tensor, width: int) -> tuple[np.ndarray, 
     return (square / number).numpy(), number.numpy()
 
 
-def _squares(residual: Tensor) -> np.ndarray:
-    return residual.square().flatten(1).double().sum(1).numpy()
-
-
-def _start(mean: np.ndarray, free: Sequence[str]) -> np.ndarray:
-    """Answers (n, 4) as working coordinates (n, 7), with what is usual for the nuisances."""
-    found = np.zeros((len(mean), len(PARAMETERS)))
-    found[:, :_COUNT] = mean
-    found[:, _COUNT:] = (2.0, 0.0, 0.0)  # the paper's
-    low, high = np.array([labels.RANGES[name] for name in PARAMETERS]).T
-    kept = np.clip(found, low, high)
-    for name, value in _usual(kept).items():
-        if name in free:
-            found[:, PARAMETERS.index(name)] = value
-    return to_working(found)
-
-
-def _kept(working: np.ndarray) -> np.ndarray:
-    """A copy within the grid."""
-    low, high = working_ranges()
-    found = np.clip(working, low, high)
-    found[:, 1] = np.maximum(found[:, 1], labels.lowest_logg(found[:, 0]))
-    return found
-
-
-def _stepped(working: np.ndarray, normal: np.ndarray, gradient: np.ndarray, columns: list[int]) -> np.ndarray:
-    """Where a step of Gauss and Newton leads within the grid: parameters that would leave it stop at its end, and the
-    others go where they are best then."""
-    low, high = (ends[columns] for ends in working_ranges())
-    found = working.copy()
-    for star, (matrix, slope, place) in enumerate(zip(normal, gradient, working[:, columns], strict=True)):
-        least = low.copy()
-        least[1] = max(least[1], float(labels.lowest_logg(place[0])))
-        step, held = np.zeros(len(columns)), np.zeros(len(columns), bool)
-        for _ in columns:
-            free = ~held
-            step[free] = np.linalg.solve(
-                matrix[np.ix_(free, free)], slope[free] - matrix[np.ix_(free, held)] @ step[held]
-            )
-            out = free & ((place + step < least) | (place + step > high))
-            if not out.any():
-                break
-            step[out] = np.clip(place + step, least, high)[out] - place[out]
-            held |= out
-            if held.all():
-                break
-        found[star, columns] = place + step
-    return found
-
-
-def _beyond(wanted: np.ndarray, working: np.ndarray, deviation: np.ndarray, columns: list[int]) -> np.ndarray:
+def _beyond(fit: Refit, columns: list[int]) -> np.ndarray:
     """(n, 2, p): see Evidence. No star has less than no rotation and no turbulence, so those ends do not count."""
     low, high = (ends[columns] for ends in working_ranges())
     low = np.where([PARAMETERS[column] in labels.BROADENING for column in columns], -np.inf, low)
-    least = np.tile(low, (len(wanted), 1))
-    least[:, 1] = labels.lowest_logg(working[:, 0])
-    return np.maximum(np.stack([least - wanted, wanted - high], 1) / deviation[:, None], -99.0)
+    least = np.tile(low, (len(fit.wanted), 1))
+    least[:, 1] = labels.lowest_logg(fit.working[:, 0])
+    deviation = np.sqrt(np.einsum("nii->ni", fit.covariance))
+    return np.maximum(np.stack([least - fit.wanted, fit.wanted - high], 1) / deviation[:, None], -99.0)
 
 
 def _in_working(answers: Answers) -> np.ndarray:
@@ -418,19 +295,3 @@ def _in_working(answers: Answers) -> np.ndarray:
     slope = np.ones((len(value), _COUNT))
     slope[:, place] = (u[1] - u[0]) / (ends[1] - ends[0])
     return answers.covariance * slope[:, :, None] * slope[:, None, :]
-
-
-def _usual(parameters: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        "vmic": labels.usual_vmic(*parameters[:, :3].T),
-        "alpha": labels.usual_alpha(parameters[:, 2]),
-        "vmac": np.full(len(parameters), _USUAL_VMAC),
-    }
-
-
-def _prior(working: np.ndarray, free: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """How far each free parameter is from what is usual (n, p), and how much that counts (p,)."""
-    usual = _usual(working)
-    counts = {"vmic": labels.VMIC_DEVIATION**-2, "alpha": labels.ALPHA_DEVIATION**-2, "vmac": _VMAC_DEVIATION**-2}
-    away = [working[:, PARAMETERS.index(name)] - usual.get(name, 0.0) for name in free]
-    return np.stack(away, 1), np.array([counts.get(name, 0.0) for name in free])

@@ -22,11 +22,12 @@ from sciml.core.errors import ConfigError
 from sciml.core.seeds import seed_for
 from sciml.stellar import labels
 from sciml.stellar.answers import Answers
-from sciml.stellar.consistency import Fitting, weigh
+from sciml.stellar.consistency import weigh
 from sciml.stellar.forward import ForwardModel
 from sciml.stellar.grid import ModelSpectra, Synthesis
 from sciml.stellar.labels import ATMOSPHERIC, LABELS, PARAMETERS, RANGES
 from sciml.stellar.posterior import to_working
+from sciml.stellar.refit import Fitting
 from sciml.stellar.sampling import Sampler
 from sciml.stellar.wavelengths import SPEED_OF_LIGHT
 
@@ -53,7 +54,7 @@ class Kind:
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """parameters (n, 7): of the stars, before they were spoiled. flux: (n, order, pixel) over the continuum, no noise."""
+    """parameters (n, 7): of the stars, before they were spoiled. flux: (n, order, pixel) without noise."""
 
     kind: str
     parameters: np.ndarray
