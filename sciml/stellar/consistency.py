@@ -207,24 +207,28 @@ def flagged(reasons: Sequence[tuple[str, ...]]) -> np.ndarray:
 
 
 def _limits(found: np.ndarray, weight: np.ndarray, share: float) -> np.ndarray:
-    """(column,) that `share` of weighted rows are expected to exceed in any column.
+    """(column,) that `share` of weighted rows at most are expected to exceed in any column.
 
-    The 95th percentile of each column, 1 at least, times a common factor that one order statistic sets: of rows not
-    seen yet one more in n lies above it (Vovk et al. 2005), which counts where n is small.
+    Half of it for misfits of all widths, a quarter each for the other two, so that faults of one kind do not hide
+    another. Widths are brought to one scale by their 95th percentiles, 1 at least.
     """
-    order = np.argsort(found, axis=0)
-    below = np.cumsum(weight[order], axis=0) / weight.sum()
-    usual = [
-        column[rows[np.searchsorted(share_below, _USUAL)]]
-        for column, rows, share_below in zip(found.T, order.T, below.T, strict=True)
-    ]
+    widths = len(WIDTHS)
+    usual = np.array([_quantile(column, weight, _USUAL) for column in found.T[:widths]])
     usual = np.maximum(usual, 1.0)
-    largest = (found / usual).max(1)
-    rows = np.argsort(largest)
-    total = np.cumsum(weight[rows]) / weight.sum()
+    misfit = usual * _unseen((found[:, :widths] / usual).max(1), weight, share / 2)
+    return np.append(misfit, [_unseen(column, weight, share / 4) for column in found.T[widths:]])
+
+
+def _unseen(values: np.ndarray, weight: np.ndarray, share: float) -> float:
+    """What `share` of values not seen yet exceed: of n values one in n more than of those seen (Vovk et al. 2005)."""
     effective = weight.sum() ** 2 / (weight**2).sum()
-    place = np.searchsorted(total, 1 - max(share - 1 / effective, 0.0))
-    return usual * largest[rows[min(place, len(rows) - 1)]]
+    return max(_quantile(values, weight, 1 - max(share - 1 / effective, 0.0)), 1.0)
+
+
+def _quantile(values: np.ndarray, weight: np.ndarray, share: float) -> float:
+    order = np.argsort(values)[weight[np.argsort(values)] > 0]
+    below = np.cumsum(weight[order]) / weight.sum()
+    return float(values[order[min(np.searchsorted(below, share), len(order) - 1)]])
 
 
 def _floor(evidence: Evidence) -> np.ndarray:

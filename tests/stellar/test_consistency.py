@@ -67,9 +67,9 @@ def test_thresholds_flag_the_share_they_were_set_for(thresholds: Thresholds) -> 
     evidence = made_of(normal, 10 ** draws.uniform(1, 2.5, 4000))
     found = fit_thresholds(evidence, share=0.05)
     each = scores(evidence, found.floor) > found.at(evidence.snr)
-    assert abs(each.any(1).mean() - 0.05) < 0.015
+    assert 0.03 < each.any(1).mean() < 0.06  # rows that exceed two of the three count once
     low, high = (each[evidence.snr < 50].any(1).mean(), each[evidence.snr > 50].any(1).mean())
-    assert abs(low - 0.05) < 0.02 and abs(high - 0.05) < 0.02
+    assert 0.025 < low < 0.065 and 0.025 < high < 0.065
 
 
 def made_of(normal: np.ndarray, snr: np.ndarray) -> Evidence:
