@@ -26,7 +26,7 @@ METHODS_DISAGREE = (55.0, 0.13, 0.07, 0.0)  # [K, dex, dex, km/s]
 COOLEST = 4250.0  # [K] below it the line list lacks C2 and TiO
 LOWEST_SNR = 10.0
 MOST_MISFIT, MOST_UNEXPLAINED = 0.05, 0.1  # of the continuum, 0.01 to 0.02 in real stars; of the flux's variance
-OUTSIDE = {"teff": 2.0, "logg": 2.0, "feh": 2.0, "vsini": 2.0, "vmic": 3.0, "alpha": 3.0}  # sigmas beyond an end
+OUTSIDE = {"teff": 1.5, "logg": 1.5, "feh": 1.5, "vsini": 1.5, "vmic": 3.0, "alpha": 3.0}  # sigmas beyond an end
 APART = 18.5  # chi-square of four labels that one star in a thousand exceeds
 TEMPLATES = (  # teff, logg, feh
     (3900.0, 1.5, 0.0),
@@ -156,7 +156,7 @@ def _flags(
         flags.append("poor_fit")
     if fit.snr < LOWEST_SNR:
         flags.append("low_snr")
-    if fit.best[0] < COOLEST:
+    if fit.mean[0] - np.sqrt(fit.covariance[0, 0]) < COOLEST:
         flags.append("cool")
     if any(not resolves(one, spectrum.resolving_power) for one in networks):
         flags.append("lower_resolution")
