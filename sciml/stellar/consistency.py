@@ -210,19 +210,17 @@ def _limits(found: np.ndarray, weight: np.ndarray, share: float) -> np.ndarray:
     """(column,) that `share` of weighted rows at most are expected to exceed in any column.
 
     Half of it for misfits of all widths, a quarter each for the other two, so that faults of one kind do not hide
-    another. Widths are brought to one scale by their 95th percentiles, 1 at least.
+    another. Widths are brought to one scale by their 95th percentiles, 1 at least. Of n rows not seen yet one more is
+    above a limit than of n seen ones (Vovk et al. 2005), which counts where they are few.
     """
     widths = len(WIDTHS)
+    effective = weight.sum() ** 2 / (weight**2).sum()
+    share = max(share - 1 / effective, share / 2)
     usual = np.array([_quantile(column, weight, _USUAL) for column in found.T[:widths]])
     usual = np.maximum(usual, 1.0)
-    misfit = usual * _unseen((found[:, :widths] / usual).max(1), weight, share / 2)
-    return np.append(misfit, [_unseen(column, weight, share / 4) for column in found.T[widths:]])
-
-
-def _unseen(values: np.ndarray, weight: np.ndarray, share: float) -> float:
-    """What `share` of values not seen yet exceed: of n values one in n more than of those seen (Vovk et al. 2005)."""
-    effective = weight.sum() ** 2 / (weight**2).sum()
-    return max(_quantile(values, weight, 1 - max(share - 1 / effective, 0.0)), 1.0)
+    misfit = usual * _quantile((found[:, :widths] / usual).max(1), weight, 1 - share / 2)
+    others = [_quantile(column, weight, 1 - share / 4) for column in found.T[widths:]]
+    return np.maximum(np.append(misfit, others), 1.0)
 
 
 def _quantile(values: np.ndarray, weight: np.ndarray, share: float) -> float:
