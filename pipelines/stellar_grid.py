@@ -39,7 +39,7 @@ def model_stores(config: StellarConfig, engine: Engine | Plan) -> dict[str, Stor
 def point_sets(config: StellarConfig) -> tuple[PointSet, PointSet, PointSet]:
     """Which models: those of the paper, those that test, those at continuous labels to learn from."""
     return (
-        PointSet("nodes"),
+        PointSet("nodes", config.node_step),
         PointSet("test", config.test_points, config.seed),
         PointSet("sobol", config.sobol_points, config.seed),
     )

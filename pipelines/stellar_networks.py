@@ -4,20 +4,23 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from cluster.job import Engine, Plan
 from cluster.stages import Stage
 from cluster.train import Training
 from pipelines.stellar_grid import model_stores, point_sets
 from sciml.core.digest import digest, fingerprint
 from sciml.core.urls import exists
-from sciml.stellar import experiments, steps
+from sciml.report.results import write_report
+from sciml.stellar import experiments, page, steps
 from sciml.stellar.config import StellarConfig
 from sciml.stellar.emulator import EMULATOR_VERSION
+from sciml.stellar.emulator_check import errors, spectra_per_second
 from sciml.stellar.experiments import Setup
 from sciml.stellar.networks import DENOISER, NETS, NETS_VERSION, OURS
 from sciml.stellar.results import read_results
 from sciml.stellar.ridge import RIDGE_VERSION, RidgeSettings
-from sciml.stellar.scores import summarise
 
 # of one core for a spectrum of 8 x 4096 pixels, asked and in training; from runs of preset small
 SECONDS_ASKED = {"chi2": 0.15, "ridge": 0.002, "sciml": 0.002}
@@ -26,25 +29,31 @@ MEMORY = 1_500_000_000
 
 def job(config: StellarConfig, engine: Engine) -> str:
     """All experiments, and what other runs need to use the networks."""
-    for setup, depends in _setups(config, engine):
+    findings, results, others = {}, {}, []
+    setups = _setups(config, engine)
+    for setup, depends in setups:
+        name = setup.experiment.name
         stores, _ = _answers(config, engine, setup, depends)
-        found = read_results(setup, stores)
+        results[name] = read_results(setup, stores)
+        findings[name] = page.finding(setup, results[name], config.seed)
+        others.append(page.other_snr_section(setup, results[name], findings[name], config.seed))
+    first = setups[0][0]
+    checked = page.emulator_section(
+        errors(first.forward(), first.test), spectra_per_second(first.forward()), _gpu_speed(first)
+    )
+    data = {name: getattr(config, name) for name in ("atmospheres", "linelist", "store") if getattr(config, name)}
+    return write_report(
+        engine.run.url,
+        config.pipeline,
+        "Stellar parameters from echelle spectra",
+        list(findings.values()),
+        page.facts(config, engine.run.stores, data, results),
+        [*others, checked, *page.closing_sections(findings, first)],
+    )
 
-        for kind in ("continuous", "node"):
-            out = summarise(found.truth(kind), found.calibrated(kind), resamples=200)
-            engine.run.write_json(f"scores_{setup.experiment.name}_{kind}.json", out)
-            for m, v in out.items():
-                print(
-                    kind,
-                    m,
-                    {
-                        k: round(v[k], 4)
-                        for k in v
-                        if k.startswith(("mae", "crb_ratio", "coverage1_", "bayes")) and isinstance(v[k], float)
-                    },
-                    flush=True,
-                )
-    return engine.run.url
+
+def _gpu_speed(setup: Setup) -> float | None:
+    return spectra_per_second(setup.forward(), "cuda") if torch.cuda.is_available() else None
 
 
 def plan(config: StellarConfig, planned: Plan) -> None:
@@ -74,7 +83,7 @@ def _setups(config: StellarConfig, engine: Engine | Plan) -> list[tuple[Setup, d
     chosen = [experiments.experiment(name, config.snr) for name in config.experiment]
     return [
         (
-            Setup(which, config.instrument, *urls, emulator, config.seed, (nodes, test)),
+            Setup(which, config.instrument, *urls, emulator, config.seed, (nodes, test), config.calibration_spectra),
             depends | {"experiment": asdict(which)},
         )
         for which in chosen

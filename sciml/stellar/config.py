@@ -22,7 +22,7 @@ class StellarConfig(Config):
 
     pipeline: ClassVar[str] = "stellar_parameters"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "demo": {},
+        "demo": {"node_step": 2, "sobol_points": 400, "test_points": 48, "components": 60, "calibration_spectra": 256},
         "small": {"source": "atlas9"},
         "paper": {"source": "atlas9", "sobol_points": 6000, "test_points": 1024, "components": 240, "models": ("all",)},
     }
@@ -41,8 +41,10 @@ class StellarConfig(Config):
         "grevesse2007", description="elements of a star of [M/H] = 0 (atlas9)"
     )
     store: str = Field("", description="where --only grid puts the model spectra, and where they are read otherwise")
+    node_step: int = Field(1, ge=1, description="take every so many-th temperature and gravity of the paper's nodes")
     sobol_points: int = Field(1500, ge=1, description="models at continuous labels and nuisances")
     test_points: int = Field(256, ge=8, description="models that only test, of each kind")
+    calibration_spectra: int = Field(1024, ge=50, description="emulated spectra on which sigmas are calibrated")
     components: int = Field(160, ge=8, description="of the emulator")
     spectrograph: str = Field("", description="file of wavelengths and blaze [HARPS-N; generated: three short orders]")
 

@@ -63,7 +63,8 @@ def experiment(name: str, snr: float) -> Experiment:
 @dataclass(frozen=True)
 class Setup:
     """An experiment with what it needs. spectrograph: harpsn, generated, or a file of the first's layout. nodes, test:
-    stores of model spectra; emulator: its checkpoint. points: of nodes and test, for a plan made before the stores."""
+    stores of model spectra; emulator: its checkpoint. points: of nodes and test, for a plan made before the stores.
+    calibration: spectra on which sigmas are."""
 
     experiment: Experiment
     spectrograph: str
@@ -71,7 +72,8 @@ class Setup:
     test: str
     emulator: str
     seed: int
-    points: tuple[PointSet, PointSet] = (PointSet("nodes"), PointSet("test", 256))
+    points: tuple[PointSet, PointSet]
+    calibration: int
 
     def forward(self) -> ForwardModel:
         return forward_model(self.emulator, self.spectrograph)
@@ -124,7 +126,7 @@ def scored_stars(setup: Setup) -> Stars:
     tested = of_prior[_between(test[of_prior], chosen.teff)]
     parts = []
     draws = torch.Generator().manual_seed(seed)
-    calibration = stars(draws, max(CALIBRATION, 1), chosen.prior, chosen.teff)
+    calibration = stars(draws, setup.calibration, chosen.prior, chosen.teff)
     parts.append(("calibration", calibration, chosen.snr, np.full(len(calibration), -1)))
     for kind, models, rotations, snr in (
         ("continuous", tested, ROTATIONS, chosen.snr),
@@ -148,29 +150,36 @@ def scored_stars(setup: Setup) -> Stars:
     )
 
 
-CALIBRATION = 1024
-
-
 def spectra(setup: Setup, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
     """Flux, sigma, mask (n, order, pixel) of stars start:stop: what each looks like depends on its number alone."""
     everyone, observer, forward = scored_stars(setup), setup.observer(), setup.forward()
-    used = torch.from_numpy(setup.used())
-    found = []
-    for star in range(start, stop):
-        generator = torch.Generator().manual_seed(seed_for(setup.seed, setup.experiment.name, "noise", star))
-        parameters = torch.from_numpy(everyone.parameters[star : star + 1])
-        rv = observer.velocities(1, generator)
-        kind = KINDS[int(everyone.kind[star])]
-        with torch.no_grad():
-            if kind == "calibration":
-                flux = forward(parameters, rv)
+    number = np.arange(start, stop)
+    generators = [
+        torch.Generator().manual_seed(seed_for(setup.seed, setup.experiment.name, "noise", int(star)))
+        for star in number
+    ]
+    moving = [observer.velocities(1, generator) for generator in generators]
+    rv = None if moving[0] is None else torch.cat([value for value in moving if value is not None])
+    parameters, snr = torch.from_numpy(everyone.parameters[number]), torch.from_numpy(everyone.snr[number])
+    seen = []
+    with torch.no_grad():
+        flux = torch.empty(len(number), *forward.shape)
+        for kind in np.unique(everyone.kind[number]):
+            at = np.flatnonzero(everyone.kind[number] == kind)
+            velocity = None if rv is None else rv[at]
+            if KINDS[kind] == "calibration":
+                flux[at] = forward(parameters[at], velocity)
             else:
-                models = models_of(setup.nodes if kind == "node" else setup.test)
-                flux = direct(forward, models, everyone.model[star : star + 1], parameters, rv)
-            seen = observer(flux, torch.tensor([everyone.snr[star]]), generator)
-        found.append((seen.flux, seen.sigma, seen.mask & used))
-    flux, sigma, mask = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return flux, sigma, mask
+                models = models_of(setup.nodes if KINDS[kind] == "node" else setup.test)
+                flux[at] = direct(forward, models, everyone.model[number[at]], parameters[at], velocity)
+        for star, generator in enumerate(generators):
+            seen.append(observer(flux[star : star + 1], snr[star : star + 1].float(), generator))
+    used = torch.from_numpy(setup.used())
+    return (
+        torch.cat([one.flux for one in seen]),
+        torch.cat([one.sigma for one in seen]),
+        torch.cat([one.mask for one in seen]) & used,
+    )
 
 
 def direct(

@@ -29,16 +29,17 @@ SetName = Literal["nodes", "sobol", "test"]
 
 @dataclass(frozen=True)
 class PointSet:
-    """Points of one set, from few numbers. count: of sobol, or of each half of test; not used for nodes."""
+    """Points of one set, from few numbers. count: of sobol, or of each half of test; of nodes, every so many-th
+    temperature and gravity is taken."""
 
     name: SetName
-    count: int = 0
+    count: int = 1
     seed: int = 0
 
     def parameters(self) -> np.ndarray:
         """(model, 7)."""
         if self.name == "nodes":
-            return labels.nodes()
+            return labels.nodes(self.count)
         if self.name == "sobol":
             return labels.draw(self.count, seed_for(self.seed, "sobol") % 2**32, "nuisance")
         halves = [

@@ -89,13 +89,17 @@ def usual_alpha(feh: np.ndarray) -> np.ndarray:
     return np.clip(-0.4 * np.asarray(feh), 0.0, 0.4)
 
 
-def nodes() -> np.ndarray:
-    """The paper's atmospheres as parameters (1771, 7): 253 (teff, logg) by 7 metallicities at vmic 2, vsini 0."""
+def nodes(step: int = 1) -> np.ndarray:
+    """The paper's atmospheres as parameters (1771, 7): 253 (teff, logg) by 7 metallicities at vmic 2, vsini 0.
+
+    step: take every so many-th temperature and gravity, and the last ones.
+    """
+    teffs, loggs = (np.unique(np.append(NODES[name][::step], NODES[name][-1])) for name in ("teff", "logg"))
     found = [
         (teff, logg, feh, 0.0, 2.0, 0.0, 0.0)
         for feh in NODES["feh"]
-        for teff in NODES["teff"]
-        for logg in NODES["logg"]
+        for teff in teffs
+        for logg in loggs
         if logg >= lowest_logg(np.array(teff))
     ]
     return np.array(found)
