@@ -64,6 +64,7 @@ def plan(config: StellarConfig, planned: Plan) -> None:
 
 def _setups(config: StellarConfig, engine: Engine | Plan) -> list[tuple[Setup, dict[str, Any]]]:
     """Each experiment with model spectra and their emulator, and what its results depend on beside its name."""
+    experiments.spectrograph_of(config.instrument)  # refuse a bad file before any work
     stores = model_stores(config, engine)
     nodes, test, sobol = point_sets(config)
     learned = [stores[points.name] for points in (nodes, sobol)]

@@ -10,7 +10,7 @@ from sciml.report.results import Finding
 from sciml.stellar import report
 from sciml.stellar.config import StellarConfig
 from sciml.stellar.emulator_check import EmulatorErrors
-from sciml.stellar.experiments import OTHER_SNR, ROTATIONS, Setup, training_snr
+from sciml.stellar.experiments import Setup, training_snr
 from sciml.stellar.results import Results
 from sciml.stellar.scores import summarise
 
@@ -23,10 +23,11 @@ def finding(setup: Setup, results: Results, seed: int) -> Finding:
     chosen, stars = setup.experiment, results.stars
     truth = results.truth("continuous")
     nodes = (results.truth("node"), results.calibrated("node")) if len(stars.where("node")) else None
+    models = len(np.unique(truth.model))
     told = [
-        f"Scored on {len(truth):,} spectra of {len(np.unique(truth.model)):,} direct syntheses at continuous labels"
-        f" ({ROTATIONS} rotations each, SNR {chosen.snr:g}); sigmas calibrated on {len(stars.where('calibration')):,}"
-        " spectra of their own. The χ² fit knows how the spectra were made; nothing can beat it by much.",
+        f"Scored on {len(truth):,} spectra of {models:,} direct syntheses at continuous labels ({len(truth) / models:.0f}"
+        f" rotations each, SNR {chosen.snr:g}); sigmas calibrated on {len(stars.where('calibration')):,} spectra of"
+        " their own. The χ² fit knows how the spectra were made; nothing can beat it by much.",
     ]
     return report.finding(
         chosen.name, truth, results.calibrated("continuous"), told, nodes=nodes, resamples=RESAMPLES, seed=seed
@@ -37,7 +38,7 @@ def other_snr_section(setup: Setup, results: Results, found: Finding, seed: int)
     """Errors at SNRs that the paper's networks were not trained on."""
     curves: dict[str, dict[float, Any]] = {name: {setup.experiment.snr: s} for name, s in found.scores.items()}
     best = {setup.experiment.snr: results.truth("continuous").bayes.mean(0) * _MEAN_SIZE}
-    for snr in OTHER_SNR:
+    for snr in np.unique(results.stars.snr[results.stars.where("other_snr")]).tolist():
         truth = results.truth("other_snr", snr)
         best[snr] = truth.bayes.mean(0) * _MEAN_SIZE
         for name, summary in summarise(
