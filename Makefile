@@ -45,6 +45,7 @@ bench: $(V)/.stamp
 	$(V)/bin/python bench/land.py
 	$(V)/bin/python bench/land_fit.py
 	$(V)/bin/python bench/routing.py
+	$(V)/bin/python bench/stellar.py
 
 clean:
 	rm -rf $(V) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
