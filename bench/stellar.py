@@ -4,7 +4,7 @@
 
 The peer broadens one stored model after another as scripts do: a rotation kernel and a Gaussian by `scipy.signal`'s FFT
 convolution, a cubic spline to the pixels; it has no synthesis to do. CPU time of one thread, of alternating rounds the
-fastest. The emulator is that of 1,000 generated models with 160 components, on 8 x 4096 pixels of HARPS-N; speed does not
+fastest. The emulator is that of 1,000 generated models with 160 components, on 8 x 4096 pixels; speed does not
 depend on what the lines are. Networks of preset small, untrained: time does not know.
 """
 

@@ -39,9 +39,9 @@ def model_stores(config: StellarConfig, engine: Engine | Plan) -> dict[str, Stor
 def point_sets(config: StellarConfig) -> tuple[PointSet, PointSet, PointSet]:
     """Which models: those of the paper, those that test, those at continuous labels to learn from."""
     return (
-        PointSet("nodes", config.node_step),
-        PointSet("test", config.test_points, config.seed),
-        PointSet("sobol", config.sobol_points, config.seed),
+        PointSet("nodes", config.size("node_step")),
+        PointSet("test", config.size("test_points"), config.seed),
+        PointSet("sobol", config.size("sobol_points"), config.seed),
     )
 
 

@@ -73,7 +73,7 @@ def _setups(config: StellarConfig, engine: Engine | Plan) -> list[tuple[Setup, d
         digest([EMULATOR_VERSION, asdict(config.emulator), [store.digest for store in learned], config.seed]),
         steps.TrainEmulator(tuple(store.url for store in learned), config.emulator, config.seed),
     )
-    models = len(nodes.parameters()) + config.sobol_points
+    models = len(nodes.parameters()) + config.size("sobol_points")
     (emulator,) = engine.train(training, seconds=120, memory_bytes=int(models * 29400 * 16 + 1e9))
     urls = stores["nodes"].url, stores["test"].url
     depends = {
@@ -84,7 +84,15 @@ def _setups(config: StellarConfig, engine: Engine | Plan) -> list[tuple[Setup, d
     chosen = [experiments.experiment(name, config.snr) for name in config.experiment]
     return [
         (
-            Setup(which, config.instrument, *urls, emulator, config.seed, (nodes, test), config.calibration_spectra),
+            Setup(
+                which,
+                config.instrument,
+                *urls,
+                emulator,
+                config.seed,
+                (nodes, test),
+                config.size("calibration_spectra"),
+            ),
             depends | {"experiment": asdict(which)},
         )
         for which in chosen

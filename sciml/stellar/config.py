@@ -14,6 +14,14 @@ from sciml.stellar.steps import METHODS
 
 Model = Literal["all", "chi2", "ridge", "sciml", "resnet", "attention", "dae_resnet", "dae_attention", "resnet_full",
                 "attention_full", "dae_resnet_full", "dae_attention_full"]  # fmt: skip
+# what is 0 in the options, from atlas9 and of generated lines
+_SIZES = {
+    "node_step": (1, 2),
+    "sobol_points": (1500, 400),
+    "test_points": (256, 48),
+    "calibration_spectra": (1024, 256),
+    "components": (160, 60),
+}
 _NETWORKS = {"demo": "generated", "small": "small", "paper": "paper"}
 
 
@@ -22,7 +30,7 @@ class StellarConfig(Config):
 
     pipeline: ClassVar[str] = "stellar_parameters"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "demo": {"node_step": 2, "sobol_points": 400, "test_points": 48, "components": 60, "calibration_spectra": 256},
+        "demo": {},
         "small": {"source": "atlas9"},
         "paper": {"source": "atlas9", "sobol_points": 6000, "test_points": 1024, "components": 240, "models": ("all",)},
     }
@@ -41,11 +49,11 @@ class StellarConfig(Config):
         "grevesse2007", description="elements of a star of [M/H] = 0 (atlas9)"
     )
     store: str = Field("", description="where --only grid puts the model spectra, and where they are read otherwise")
-    node_step: int = Field(1, ge=1, description="take every so many-th temperature and gravity of the paper's nodes")
-    sobol_points: int = Field(1500, ge=1, description="models at continuous labels and nuisances")
-    test_points: int = Field(256, ge=8, description="models that only test, of each kind")
-    calibration_spectra: int = Field(1024, ge=50, description="emulated spectra on which sigmas are calibrated")
-    components: int = Field(160, ge=8, description="of the emulator")
+    node_step: int = Field(0, ge=0, description="take every so many-th node of the paper's [1; generated 2]")
+    sobol_points: int = Field(0, ge=0, description="models at continuous labels and nuisances [1500; generated 400]")
+    test_points: int = Field(0, ge=0, description="models that only test, of each kind [256; generated 48]")
+    calibration_spectra: int = Field(0, ge=0, description="emulated, to calibrate sigmas [1024; generated 256]")
+    components: int = Field(0, ge=0, description="of the emulator [160; generated 60]")
     spectrograph: str = Field("", description="file of wavelengths and blaze [HARPS-N; generated: three short orders]")
 
     @model_validator(mode="after")
@@ -66,9 +74,13 @@ class StellarConfig(Config):
         wanted = set(METHODS) if "all" in self.models else {*self.models, "chi2"}
         return tuple(name for name in METHODS if name in wanted)
 
+    def size(self, name: str) -> int:
+        """An option of _SIZES, or what the source has in its place."""
+        return getattr(self, name) or _SIZES[name][self.source == "generated"]
+
     @property
     def emulator(self) -> EmulatorSettings:
-        return replace(EmulatorSettings(), components=self.components)
+        return replace(EmulatorSettings(), components=self.size("components"))
 
     @property
     def settings(self) -> Settings:

@@ -25,9 +25,10 @@ def finding(setup: Setup, results: Results, seed: int) -> Finding:
     nodes = (results.truth("node"), results.calibrated("node")) if len(stars.where("node")) else None
     models = len(np.unique(truth.model))
     told = [
-        f"Scored on {len(truth):,} spectra of {models:,} direct syntheses at continuous labels"
-        f" ({len(truth) / models:.0f} rotations each, SNR {chosen.snr:g}); sigmas calibrated on {len(stars.where('calibration')):,} spectra of"
-        " their own. The χ² fit knows how the spectra were made; nothing can beat it by much.",
+        f"Scored on {len(truth):,} spectra of {models:,} direct syntheses at continuous labels,"
+        f" {len(truth) / models:.0f} rotations each, SNR {chosen.snr:g}; sigmas calibrated on"
+        f" {len(stars.where('calibration')):,} spectra of their own. The χ² fit knows how the spectra were made;"
+        " nothing can beat it by much.",
     ]
     return report.finding(
         chosen.name, truth, results.calibrated("continuous"), told, nodes=nodes, resamples=RESAMPLES, seed=seed
