@@ -4,7 +4,7 @@ from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from sciml.core.digest import digest, fingerprint
 from sciml.core.errors import RunError
-from sciml.core.urls import exists, join, list_sizes, read_bytes, write_bytes
+from sciml.core.urls import absolute, exists, join, list_sizes, read_bytes, write_bytes
 from sciml.generated import spectra as generated
 from sciml.stellar import grid
 from sciml.stellar.config import StellarConfig
@@ -70,7 +70,7 @@ def _stage(config: StellarConfig, points: PointSet) -> Stage:
 
 def _found(url: str) -> StoreRef:
     grid.require_models(url)
-    return StoreRef(url, digest(fingerprint(url)))
+    return StoreRef(absolute(url), digest(fingerprint(url)))
 
 
 def _publish(store: str, target: str) -> None:

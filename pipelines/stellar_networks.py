@@ -11,7 +11,7 @@ from cluster.stages import Stage
 from cluster.train import Training
 from pipelines.stellar_grid import model_stores, point_sets
 from sciml.core.digest import digest, fingerprint
-from sciml.core.urls import exists
+from sciml.core.urls import absolute, exists
 from sciml.report.results import write_report
 from sciml.stellar import experiments, page, steps
 from sciml.stellar.config import StellarConfig
@@ -66,6 +66,7 @@ def _setups(config: StellarConfig, engine: Engine | Plan) -> list[tuple[Setup, d
     """Each experiment with model spectra and their emulator, and what its results depend on beside its name."""
     experiments.spectrograph_of(config.instrument)  # refuse a bad file before any work
     stores = model_stores(config, engine)
+    instrument = absolute(config.instrument) if exists(config.instrument) else config.instrument
     nodes, test, sobol = point_sets(config)
     learned = [stores[points.name] for points in (nodes, sobol)]
     training = Training(
@@ -86,7 +87,7 @@ def _setups(config: StellarConfig, engine: Engine | Plan) -> list[tuple[Setup, d
         (
             Setup(
                 which,
-                config.instrument,
+                instrument,
                 *urls,
                 emulator,
                 config.seed,

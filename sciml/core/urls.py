@@ -27,6 +27,11 @@ def join(url: str | os.PathLike[str], *parts: str) -> str:
     return "/".join([str(url).rstrip("/"), *(part.strip("/") for part in parts)])
 
 
+def absolute(url: str) -> str:
+    """The same place for a process that works in another folder, as Ray's do."""
+    return url if is_remote(url) else str(Path(url).absolute())
+
+
 def filesystem(url: str | os.PathLike[str]) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a URL and the path on it.
 

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cluster.job import Plan
+from pipelines.stellar_grid import model_stores
 from pipelines.stellar_parameters import main
 from sciml.data.stores import open_store
 from sciml.report import page
 from sciml.stellar import experiments, networks, steps
+from sciml.stellar.config import StellarConfig
 from sciml.stellar.labels import LABELS
 
 KEYS = [f"{name}_{label}" for name in ("mae", "crb_ratio", "coverage1", "coverage2", "crps") for label in LABELS]
@@ -122,3 +125,15 @@ def test_bad_options_are_refused_in_one_line(
     error = capsys.readouterr().err.strip()
     assert said in error
     assert "\n" not in error
+
+
+def test_a_store_is_found_from_wherever_workers_work(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (finished / "stages").glob("models_*"):
+        (tmp_path / "G.zarr").mkdir(exist_ok=True)
+        (tmp_path / "G.zarr" / path.name.split("-")[0].removeprefix("models_")).symlink_to(path)
+    config = StellarConfig.parse(["--source", "atlas9", "--store", "G.zarr"])
+    for name, store in model_stores(config, Plan(config)).items():
+        assert store.url == str(tmp_path / "G.zarr" / name)
