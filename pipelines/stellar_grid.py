@@ -9,7 +9,7 @@ from sciml.generated import spectra as generated
 from sciml.stellar import grid
 from sciml.stellar.config import StellarConfig
 from sciml.stellar.grid import PointSet
-from sciml.stellar.synthesis import Atlas9Synthesis, require_pysme
+from sciml.stellar.synthesis import Atlas9Synthesis, require_inputs
 
 ROOT = "zarr.json"  # of a Zarr group
 
@@ -51,8 +51,9 @@ def _stage(config: StellarConfig, points: PointSet) -> Stage:
         synthesis: grid.Synthesis = generated.LineModel(config.seed)
         made_from, seconds = {"lines": generated.VERSION, "seed": config.seed}, 0.003
     else:
-        require_pysme()
-        synthesis = Atlas9Synthesis(config.atmospheres, config.linelist, config.solar_mixture)
+        atlas9 = Atlas9Synthesis(config.atmospheres, config.linelist, config.solar_mixture)
+        require_inputs(atlas9)
+        synthesis = atlas9
         made_from = {name: fingerprint(getattr(config, name)) for name in ("atmospheres", "linelist")}
         seconds = grid.SECONDS_PER_MODEL
     return Stage(

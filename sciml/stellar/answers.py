@@ -70,6 +70,21 @@ class Truth:
         return Truth(*(values[index] for values in columns), self.kind)
 
 
+def require_spectra(who: str, shape: tuple[int, ...], flux: np.ndarray, snr: np.ndarray, mask: np.ndarray) -> None:
+    """Refuse what a trained method cannot be asked: spectra of another shape (order, pixel), numbers that are none."""
+    if flux.shape[1:] != shape or mask.shape != flux.shape or snr.shape != flux.shape[:1]:
+        raise InputError(
+            f"{who}: spectra of shape {flux.shape} with masks {mask.shape} and SNR {snr.shape} found, expected"
+            f" (n, {shape[0]}, {shape[1]}) twice and (n,); sample them as in training"
+        )
+    bad = ~np.isfinite(np.where(mask, flux, 1.0)).all((1, 2)) | ~(snr > 0)
+    if bad.any():
+        raise InputError(
+            f"{who}: spectrum {int(np.flatnonzero(bad)[0])} has a pixel that is not finite though its mask says it was"
+            " observed, or an SNR that is not positive; mask such pixels"
+        )
+
+
 def checked(truth: Truth, answers: Mapping[str, Answers]) -> None:
     """Raises InputError where a method left a spectrum out, answered without a number, or gave no covariance."""
     for name, found in answers.items():

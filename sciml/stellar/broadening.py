@@ -68,7 +68,7 @@ def log_shift(rv: Tensor) -> Tensor:
 class Broadening(nn.Module):
     """All factors of stars and of one instrument at the frequencies of a grid, for batches.
 
-    Rotation, macroturbulence and phases vary slowly from one frequency of the grid to the next: they are computed$
+    Rotation, macroturbulence and phases vary slowly from one frequency of the grid to the next: they are computed
     at some and continued between by cubics (error 1e-6 at 30 km/s) or, phases, by an exact product.
     """
 

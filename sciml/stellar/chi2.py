@@ -135,13 +135,18 @@ def _prior_chi(working: np.ndarray, free: Sequence[str]) -> np.ndarray:
     return (away**2 * precision).sum(1)
 
 
+def usual_nuisances(parameters: np.ndarray) -> dict[str, np.ndarray]:
+    """What is usual of stars (n, 7) by their labels, in working coordinates or not: name -> (n,)."""
+    return {
+        "vmic": labels.usual_vmic(*parameters[:, :3].T),
+        "alpha": labels.usual_alpha(parameters[:, 2]),
+        "vmac": np.full(len(parameters), _USUAL_VMAC),
+    }
+
+
 def nuisance_prior(working: np.ndarray, free: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """How far each free parameter is from what is usual (n, p), and how much that counts (p,)."""
-    usual = {
-        "vmic": labels.usual_vmic(*working[:, :3].T),
-        "alpha": labels.usual_alpha(working[:, 2]),
-        "vmac": np.full(len(working), _USUAL_VMAC),
-    }
+    usual = usual_nuisances(working)
     away = [working[:, PARAMETERS.index(name)] - usual.get(name, 0.0) for name in free]
     counts = [_NUISANCE_DEVIATION[name] ** -2.0 if name in _NUISANCE_DEVIATION else 0.0 for name in free]
     return np.stack(away, 1), np.array(counts)

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sciml.core.errors import ConfigError, InputError
+from sciml.core.errors import ConfigError
 from sciml.core.seeds import seed_for
 from sciml.nn.losses import weighted_mse
 from sciml.nn.training import Loss, Report, Samples, Schedule, State, TrainingConfig, fit, seeded, single_thread
+from sciml.stellar.answers import require_spectra
 from sciml.stellar.attention import AttentionConfig, AttentionNet
 from sciml.stellar.denoiser import Denoised, Denoiser, DenoiserConfig
 from sciml.stellar.heads import gaussian, negative_log_likelihood, physical
@@ -229,17 +230,7 @@ class Asked:
     def _each(
         self, function: Callable[..., Tensor], flux: np.ndarray, snr: np.ndarray, mask: np.ndarray
     ) -> list[Tensor]:
-        if flux.shape[1:] != self.shape or mask.shape != flux.shape or snr.shape != flux.shape[:1]:
-            raise InputError(
-                f"network {self.name!r}: spectra of shape {flux.shape} with masks {mask.shape} and SNR {snr.shape}"
-                f" found, expected (n, {self.shape[0]}, {self.shape[1]}) twice and (n,); sample them as in training"
-            )
-        bad = ~np.isfinite(np.where(mask, flux, 1.0)).all((1, 2)) | ~(snr > 0)
-        if bad.any():
-            raise InputError(
-                f"network {self.name!r}: spectrum {int(np.flatnonzero(bad)[0])} has a pixel that is not finite though"
-                " its mask says it was observed, or an SNR that is not positive; mask such pixels"
-            )
+        require_spectra(f"network {self.name!r}", self.shape, flux, snr, mask)
         found = []
         with torch.no_grad(), single_thread():
             for start in range(0, len(flux), BATCH):

@@ -54,7 +54,7 @@ def emulator_section(errors: EmulatorErrors, cpu: float, gpu: float | None) -> S
     check = report.EmulatorCheck(
         len(errors.parameters),
         errors.everywhere,
-        float(np.median(errors.pixel[:, 2])),
+        errors.worst,
         tuple(float(value) for value in np.percentile(np.abs(errors.bias), 95, axis=0)),
         cpu,
         gpu,

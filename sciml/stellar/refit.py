@@ -13,12 +13,12 @@ from numpy.polynomial.legendre import legvander
 from torch import Tensor
 
 from sciml.stellar import labels
+from sciml.stellar.chi2 import nuisance_prior, usual_nuisances
 from sciml.stellar.forward import ForwardModel, covariance_of, working_ranges
 from sciml.stellar.labels import LABELS, PARAMETERS
 from sciml.stellar.posterior import to_working
 
 _SETTLED = 0.5  # of chi-square: two steps that gain less end a fit
-_USUAL_VMAC, _VMAC_DEVIATION = 3.5, 2.5  # [km/s]
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,12 @@ class _Problem:
         scaled = torch.stack(columns, 1)
         normal = (scaled @ scaled.mT).double().numpy()
         k = np.arange(len(self.free))
-        normal[:, k, k] += _prior(working, self.free)[1] + 1e-12
+        normal[:, k, k] += nuisance_prior(working, self.free)[1] + 1e-12
         return normal, scaled
 
     def gradient(self, scaled: Tensor, residual: Tensor, working: np.ndarray) -> np.ndarray:
         """(n, p) minus half that of chi-square."""
-        away, precision = _prior(working, self.free)
+        away, precision = nuisance_prior(working, self.free)
         return (scaled @ residual.flatten(1)[..., None])[..., 0].double().numpy() - away * precision
 
     def _free_of_continuum(self, values: Tensor, model: Tensor | None) -> Tensor:
@@ -168,7 +168,7 @@ def _start(mean: np.ndarray, free: Sequence[str]) -> np.ndarray:
     found[:, len(LABELS) :] = (2.0, 0.0, 0.0)  # the paper's
     low, high = np.array([labels.RANGES[name] for name in PARAMETERS]).T
     kept = np.clip(found, low, high)
-    for name, value in _usual(kept).items():
+    for name, value in usual_nuisances(kept).items():
         if name in free:
             found[:, PARAMETERS.index(name)] = value
     return to_working(found)
@@ -205,19 +205,3 @@ def _stepped(working: np.ndarray, normal: np.ndarray, gradient: np.ndarray, colu
                 break
         found[star, columns] = place + step
     return found
-
-
-def _usual(parameters: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        "vmic": labels.usual_vmic(*parameters[:, :3].T),
-        "alpha": labels.usual_alpha(parameters[:, 2]),
-        "vmac": np.full(len(parameters), _USUAL_VMAC),
-    }
-
-
-def _prior(working: np.ndarray, free: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """How far each free parameter is from what is usual (n, p), and how much that counts (p,)."""
-    usual = _usual(working)
-    counts = {"vmic": labels.VMIC_DEVIATION**-2, "alpha": labels.ALPHA_DEVIATION**-2, "vmac": _VMAC_DEVIATION**-2}
-    away = [working[:, PARAMETERS.index(name)] - usual.get(name, 0.0) for name in free]
-    return np.stack(away, 1), np.array([counts.get(name, 0.0) for name in free])

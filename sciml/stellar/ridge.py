@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.core.errors import ConfigError, InputError
+from sciml.core.errors import ConfigError
 from sciml.core.seeds import seed_for
+from sciml.stellar.answers import require_spectra
 from sciml.stellar.emulator import principal_components
 from sciml.stellar.labels import LABELS, RANGES, scale
 from sciml.stellar.samples import SNR, Drawn, Source, draw
@@ -70,17 +71,7 @@ class RidgeModel:
         """flux, mask: (n, order, pixel), continuum 1, mask true where it was observed; snr: (n,)
         -> labels (n, 4), covariance (n, 4, 4) in their units, of the regression made for the nearest ratio. Answers are
         kept to the grid's ranges. Raises InputError."""
-        if flux.shape[1:] != self.average.shape or mask.shape != flux.shape or snr.shape != flux.shape[:1]:
-            raise InputError(
-                f"ridge: spectra of shape {flux.shape} with masks {mask.shape} and SNR {snr.shape} found, expected"
-                f" (n, {self.average.shape[0]}, {self.average.shape[1]}) twice and (n,); sample them as in training"
-            )
-        bad = ~np.isfinite(np.where(mask, flux, 1.0)).all((1, 2)) | ~(snr > 0)
-        if bad.any():
-            raise InputError(
-                f"ridge: spectrum {int(np.flatnonzero(bad)[0])} has a pixel that is not finite though its mask says it"
-                " was observed, or an SNR that is not positive; mask such pixels"
-            )
+        require_spectra("ridge", self.average.shape, flux, snr, mask)
         products = _products_of(self.components.shape[0], self.centre.size)
         x = _features(_projected(self.average, self.components, flux, mask), products)
         x = (x - self.centre) / self.width

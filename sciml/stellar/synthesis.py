@@ -97,6 +97,13 @@ def require_pysme() -> None:
     _pysme()
 
 
+def require_inputs(synthesis: Atlas9Synthesis) -> None:
+    """Refuse at once what no spectrum could be made from."""
+    require_pysme()
+    load_grid(synthesis.atmospheres)
+    _lines(synthesis.linelist)
+
+
 @functools.lru_cache(maxsize=2)
 def _lines(url: str) -> Any:
     return _pysme().LineList(read_linelist(url, (GRID.start, float(GRID.wave[-1]))))
