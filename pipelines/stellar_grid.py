@@ -36,12 +36,14 @@ def model_stores(config: StellarConfig, engine: Engine | Plan) -> dict[str, Stor
     return {points.name: engine.stage(_stage(config, points)) for points in point_sets(config)}
 
 
-def point_sets(config: StellarConfig) -> tuple[PointSet, PointSet, PointSet]:
+def point_sets(config: StellarConfig) -> tuple[PointSet, ...]:
     """Which models: those of the paper, those that test, those at continuous labels to learn from."""
+    count = config.size("sobol_points")
     return (
         PointSet("nodes", config.size("node_step")),
         PointSet("test", config.size("test_points"), config.seed),
-        PointSet("sobol", config.size("sobol_points"), config.seed),
+        PointSet("sobol", count, config.seed),
+        PointSet("cool", count * 2 // 5, config.seed),
     )
 
 

@@ -18,6 +18,7 @@ from sciml.stellar.config import StellarConfig
 from sciml.stellar.emulator import EMULATOR_VERSION
 from sciml.stellar.emulator_check import errors, spectra_per_second
 from sciml.stellar.experiments import Setup
+from sciml.stellar.grid import LEARNED
 from sciml.stellar.networks import DENOISER, NETS, NETS_VERSION, OURS
 from sciml.stellar.results import read_results
 from sciml.stellar.ridge import RIDGE_VERSION, RidgeSettings
@@ -67,14 +68,15 @@ def _setups(config: StellarConfig, engine: Engine | Plan) -> list[tuple[Setup, d
     experiments.spectrograph_of(config.instrument)  # refuse a bad file before any work
     stores = model_stores(config, engine)
     instrument = absolute(config.instrument) if exists(config.instrument) else config.instrument
-    nodes, test, sobol = point_sets(config)
-    learned = [stores[points.name] for points in (nodes, sobol)]
+    points = {one.name: one for one in point_sets(config)}
+    nodes, test = points["nodes"], points["test"]
+    learned = [stores[name] for name in LEARNED]
     training = Training(
         "emulator",
         digest([EMULATOR_VERSION, asdict(config.emulator), [store.digest for store in learned], config.seed]),
         steps.TrainEmulator(tuple(store.url for store in learned), config.emulator, config.seed),
     )
-    models = len(nodes.parameters()) + config.size("sobol_points")
+    models = sum(len(points[name].parameters()) for name in LEARNED)
     (emulator,) = engine.train(training, seconds=120, memory_bytes=int(models * 29400 * 16 + 1e9))
     urls = stores["nodes"].url, stores["test"].url
     depends = {

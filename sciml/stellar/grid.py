@@ -1,8 +1,9 @@
 """A grid of model spectra: which models, how they are made block by block, and how they are read again.
 
-Three sets, each a store of its own: `nodes`, the paper's 253 x 7 atmospheres; `sobol`, continuous labels and nuisances,
-from which an emulator learns; `test`, continuous labels as the paper has them (vmic 2, no enhancement), and as many
-with nuisances, on which everything is scored and nothing is chosen.
+Four sets, each a store of its own. An emulator learns from `nodes`, the paper's 253 x 7 atmospheres; `sobol`, continuous
+labels and nuisances; `cool`, as many again below 5250 K, where spectra change fastest: continuous labels as the paper
+has them (vmic 2, no enhancement), and as many with nuisances. On `test`, of the same two halves but of all
+temperatures, everything is scored and nothing is chosen.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,13 +25,15 @@ MODELS_PER_ITEM = 16  # half a minute of synthesis, 2 MB: small shards, so that 
 SECONDS_PER_MODEL = 1.8  # of one core, 1.1 (hot) to 3.1 (3500 K, metal-rich)
 
 Synthesis = Callable[[np.ndarray], tuple[np.ndarray, float]]
-SetName = Literal["nodes", "sobol", "test"]
+SetName = Literal["nodes", "sobol", "cool", "test"]
+LEARNED: tuple[SetName, ...] = ("nodes", "sobol", "cool")  # by the emulator
+COOL = 5250.0  # [K]
 
 
 @dataclass(frozen=True)
 class PointSet:
-    """Points of one set, from few numbers. count: of sobol, or of each half of test; of nodes, every so many-th
-    temperature and gravity is taken."""
+    """Points of one set, from few numbers. count: of sobol, or of each half of cool and test; of nodes, every so
+    many-th temperature and gravity is taken."""
 
     name: SetName
     count: int = 1
@@ -42,8 +45,9 @@ class PointSet:
             return labels.nodes(self.count)
         if self.name == "sobol":
             return labels.draw(self.count, seed_for(self.seed, "sobol") % 2**32, "nuisance")
+        hottest = COOL if self.name == "cool" else labels.RANGES["teff"][1]
         halves = [
-            labels.draw(self.count, seed_for(self.seed, "test", prior) % 2**32, prior)
+            labels.draw(self.count, seed_for(self.seed, self.name, prior) % 2**32, prior, hottest)
             for prior in ("paper", "nuisance")
         ]
         return np.concatenate(halves)

@@ -105,10 +105,12 @@ def nodes(step: int = 1) -> np.ndarray:
     return np.array(found)
 
 
-def draw(count: int, seed: int, prior: Prior) -> np.ndarray:
-    """(count, 7) points of a scrambled Sobol sequence, as dense as the prior everywhere in the grid: see `placed`."""
+def draw(count: int, seed: int, prior: Prior, hottest: float = RANGES["teff"][1]) -> np.ndarray:
+    """(count, 7) points of a scrambled Sobol sequence up to a temperature [K], as dense as the prior everywhere in the
+    grid: see `placed`."""
     low, high = np.array([RANGES[name] for name in PARAMETERS]).T
     unit = qmc.Sobol(len(PARAMETERS), seed=seed).random(1 << int(np.ceil(np.log2(max(count, 2) * 1.5))))
+    unit[:, 0] *= (hottest - low[0]) / (high[0] - low[0])
     return placed(unit[in_grid(low + unit * (high - low))][:count], prior)
 
 
