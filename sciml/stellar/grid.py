@@ -1,8 +1,8 @@
 """A grid of model spectra: which models, how they are made block by block, and how they are read again.
 
-Four sets, each a store of its own. An emulator learns from `nodes`, the paper's 253 x 7 atmospheres; `sobol`, continuous
-labels and nuisances; `cool`, as many again below 5250 K, where spectra change fastest: continuous labels as the paper
-has them (vmic 2, no enhancement), and as many with nuisances. On `test`, of the same two halves but of all
+Four sets, each a store of its own. An emulator learns from `nodes`, the 253 x 7 atmospheres of the paper, from `sobol`,
+continuous labels and nuisances, and from `cool`, below 5250 K, where spectra change fastest: continuous labels as the
+paper has them (vmic 2, no enhancement), and as many with nuisances. On `test`, of the same two halves but of all
 temperatures, everything is scored and nothing is chosen.
 """
 
