@@ -25,7 +25,7 @@ from sciml.stellar import labels
 from sciml.stellar.answers import Answers
 from sciml.stellar.forward import ForwardModel, working_ranges
 from sciml.stellar.labels import LABELS, PARAMETERS
-from sciml.stellar.posterior import V0
+from sciml.stellar.posterior import V0, to_working
 from sciml.stellar.refit import Fitting, Refit, refit
 
 REASONS = ("misfit", "disagrees", "edge")
@@ -34,7 +34,8 @@ SHARE = 0.015  # of in-grid spectra that may be flagged; 2 % are promised
 FEWEST = 300  # spectra to set thresholds on
 _TOO_SMOOTH = 0.5  # of the expected scatter: no spectrum of the stated noise
 _BATCH = 32
-_KNOTS = 4  # signal to noise ratios at which thresholds are set
+_KNOTS, _MOST_KNOTS = 4, 8  # signal to noise ratios at which thresholds are set, where they spread and where not
+_SAME = 0.05  # difference of the logarithm of ratios that are one
 _USUAL = 0.95  # share of in-grid spectra by which scores are brought to one scale
 _OFTEN = 0.1  # share of in-grid spectra whose model error is above the floor
 _COUNT = len(LABELS)
@@ -67,6 +68,32 @@ class Evidence:
     def select(self, index: np.ndarray) -> "Evidence":
         """Some of the spectra."""
         return Evidence(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """What the best fits to n spectra tell of any method's answers; see Evidence. wanted (n, 4): where they go."""
+
+    snr: np.ndarray
+    scatter: np.ndarray
+    lines: np.ndarray
+    means: np.ndarray
+    wanted: np.ndarray
+    photons: np.ndarray
+    beyond: np.ndarray
+
+    def select(self, index: np.ndarray) -> "Fits":
+        """Some of the spectra."""
+        return Fits(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def against(self, answers: Answers) -> Evidence:
+        """Evidence on answers to the same spectra."""
+        whole = np.zeros((len(answers), len(PARAMETERS)))
+        whole[:, :_COUNT] = answers.mean
+        step = self.wanted - to_working(whole)[:, :_COUNT]
+        return Evidence(
+            self.snr, self.scatter, self.lines, self.means, step, _in_working(answers), self.photons, self.beyond
+        )
 
 
 @dataclass(frozen=True)
@@ -123,9 +150,16 @@ def weigh(
     answers: Answers,
     fitting: Fitting = _LABELS_ALONE,
 ) -> Evidence:
-    """Evidence on answers to spectra. flux: (n, order, pixel) over the continuum, at rest. sigma: of its noise, of any
-    shape that broadcasts to it, inf where masked. A round costs 10 forward spectra each, 16 with all nuisances, and
-    answers that are close take one.
+    """Evidence on answers to spectra; see `best_fits`."""
+    return best_fits(forward, flux, sigma, answers.mean, fitting).against(answers)
+
+
+def best_fits(
+    forward: ForwardModel, flux: np.ndarray, sigma: np.ndarray, start: np.ndarray, fitting: Fitting = _LABELS_ALONE
+) -> Fits:
+    """Fits of spectra from labels near by (n, 4). flux: (n, order, pixel) over the continuum, at rest. sigma: of its
+    noise, of any shape that broadcasts to it, inf where masked. A round costs 10 forward spectra each, 16 with all
+    nuisances, and a start that is close takes one.
 
     Raises InputError where a used pixel is not finite.
     """
@@ -139,11 +173,10 @@ def weigh(
             f" {order}, pixel {pixel}; expected finite flux and positive sigma; give masked pixels sigma inf"
         )
     parts = []
-    for start in range(0, len(flux), _BATCH):
-        part = slice(start, start + _BATCH)
-        chosen = np.arange(len(flux))[part]
-        parts.append(_weighed(forward, flux[part], sigma[part], answers.select(chosen), fitting))
-    return Evidence(*(np.concatenate([getattr(x, field.name) for x in parts]) for field in fields(Evidence)))
+    for first in range(0, len(flux), _BATCH):
+        part = slice(first, first + _BATCH)
+        parts.append(_fitted(forward, flux[part], sigma[part], start[part], fitting))
+    return Fits(*(np.concatenate([getattr(x, field.name) for x in parts]) for field in fields(Fits)))
 
 
 def scores(evidence: Evidence, floor: Sequence[float]) -> np.ndarray:
@@ -172,17 +205,15 @@ def fit_thresholds(evidence: Evidence, share: float = SHARE) -> Thresholds:
     """Thresholds above which `share` of in-grid spectra lie in all, at every ratio.
 
     evidence: of one method on a split of its own, better 2,000 spectra or more, at signal to noise ratios spread over
-    the range it will be used in; a ratio's thresholds are set on the spectra around it. Raises InputError where fewer
-    than 300 are given.
+    the range it will be used in; a ratio's thresholds are set on the spectra around it, or where there are few ratios
+    at it. Raises InputError where fewer than 300 are given.
     """
     if len(evidence) < FEWEST:
         raise InputError(f"flags: {len(evidence)} spectra, expected {FEWEST} or more; raise the size of their split")
     floor = _floor(evidence)
     found, place = scores(evidence, floor), np.log(evidence.snr)
-    low, high = place.min(), place.max()
-    knots = np.linspace(low, high, _KNOTS) if high - low > 0.1 else np.array([(low + high) / 2])
-    reach = (high - low) / max(len(knots) - 1, 1) + 1e-9
-    limits = [_limits(found, np.maximum(1 - abs(place - knot) / reach, 0.0), share) for knot in knots]
+    knots = _knots(place)
+    limits = [_limits(found, weight, share) for weight in _hats(place, knots) if weight.any()]
     return Thresholds(
         tuple(floor.tolist()),
         tuple(np.exp(knots).tolist()),
@@ -204,6 +235,21 @@ def flag(evidence: Evidence, thresholds: Thresholds) -> list[tuple[str, ...]]:
 def flagged(reasons: Sequence[tuple[str, ...]]) -> np.ndarray:
     """(n,) bool, as `Answers.flagged`."""
     return np.array([bool(one) for one in reasons])
+
+
+def _knots(place: np.ndarray) -> np.ndarray:
+    """Logarithms of ratios at which thresholds are set: those that there are (to 5 %, since a median over the pixels of
+    a spectrum is never twice the same) if they are few."""
+    ordered = np.sort(place)
+    groups = np.split(ordered, np.flatnonzero(np.diff(ordered) > _SAME) + 1)
+    if len(groups) <= _MOST_KNOTS and all(np.ptp(group) < 2 * _SAME for group in groups):
+        return np.array([group.mean() for group in groups])
+    return np.linspace(ordered[0], ordered[-1], _KNOTS)
+
+
+def _hats(place: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """(knot, n) weights that fall linearly from 1 at a knot to 0 at its neighbours."""
+    return np.array([np.interp(place, knots, row) for row in np.eye(len(knots))])
 
 
 def _limits(found: np.ndarray, weight: np.ndarray, share: float) -> np.ndarray:
@@ -246,22 +292,19 @@ def _floor(evidence: Evidence) -> np.ndarray:
     return np.sqrt(high)
 
 
-def _weighed(
-    forward: ForwardModel, flux: np.ndarray, sigma: np.ndarray, answers: Answers, fitting: Fitting
-) -> Evidence:
-    fit = refit(forward, flux, sigma, answers.mean, fitting)
+def _fitted(forward: ForwardModel, flux: np.ndarray, sigma: np.ndarray, start: np.ndarray, fitting: Fitting) -> Fits:
+    fit = refit(forward, flux, sigma, start, fitting)
     weight = torch.from_numpy(np.ascontiguousarray(1 / sigma))
     used = (weight > 0).float()
     scatter, means = np.array([_mean_square(fit.residual, used, width) for width in WIDTHS]).transpose(1, 2, 0)
     lines, _ = _mean_square((1 - fit.model) * weight, used, 1)
     snr = torch.where(weight > 0, weight, torch.nan).flatten(1).nanmedian(1).values.double().numpy()
-    return Evidence(
+    return Fits(
         snr,
         scatter,
         np.tile(lines[:, None], (1, len(WIDTHS))),
         means,
-        fit.wanted[:, :_COUNT] - fit.answer[:, :_COUNT],
-        _in_working(answers),
+        fit.wanted[:, :_COUNT],
         fit.covariance[:, :_COUNT, :_COUNT],
         _beyond(fit, [PARAMETERS.index(name) for name in fitting.free]),
     )

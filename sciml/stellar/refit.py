@@ -19,6 +19,7 @@ from sciml.stellar.labels import LABELS, PARAMETERS
 from sciml.stellar.posterior import to_working
 
 _SETTLED = 0.5  # of chi-square: two steps that gain less end a fit
+_SHORTEST = 0.01  # share of a step that must gain something
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def refit(forward: ForwardModel, flux: np.ndarray, sigma: np.ndarray, mean: np.n
         before = _squares(here.residual)
         length[moving] = _two_steps(part, here, length[moving])
         state.put(moving, here)
-        moving = moving[before - _squares(here.residual) > _SETTLED]
+        gained = before - _squares(here.residual)
+        moving = moving[(gained > _SETTLED) | ((gained <= 0) & (length[moving, 0] > _SHORTEST))]
         if not len(moving):
             break
     covariance = covariance_of(state.normal)

@@ -122,7 +122,7 @@ def test_no_noise_at_all_is_a_misfit_too(thresholds: Thresholds) -> None:
 def test_the_fit_is_the_one_that_chi_square_finds() -> None:
     parameters, snr = labels.draw(24, 9, "paper"), np.full(24, 30.0)
     flux = noisy(observed(synthesised(parameters)), snr, 7)
-    evidence = weigh(forward(), flux, 1 / snr[:, None, None], honest(parameters, 8), Fitting(rounds=4))
+    evidence = weigh(forward(), flux, 1 / snr[:, None, None], honest(parameters, 8), Fitting(rounds=8))
     sigma = torch.full((1, 1, 1), 1 / 30.0)
     best = chi2.fit(forward(), torch.from_numpy(flux), sigma, parameters)
     excess = evidence.scatter[:, 0] * evidence.means[:, 0] - best.chi_square
