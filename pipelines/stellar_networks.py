@@ -17,6 +17,7 @@ from sciml.stellar import experiments, page, steps
 from sciml.stellar.config import StellarConfig
 from sciml.stellar.emulator import EMULATOR_VERSION
 from sciml.stellar.emulator_check import errors, spectra_per_second
+from sciml.stellar.emulator_page import emulator_section
 from sciml.stellar.experiments import Setup
 from sciml.stellar.grid import LEARNED
 from sciml.stellar.networks import DENOISER, NETS, NETS_VERSION, OURS
@@ -39,7 +40,7 @@ def job(config: StellarConfig, engine: Engine) -> str:
         findings[name] = page.finding(setup, results[name], config.seed)
         others.append(page.other_snr_section(setup, results[name], findings[name], config.seed))
     first = setups[0][0]
-    checked = page.emulator_section(
+    checked = emulator_section(
         errors(first.forward(), first.test), spectra_per_second(first.forward()), _gpu_speed(first)
     )
     data = {name: getattr(config, name) for name in ("atmospheres", "linelist", "store") if getattr(config, name)}

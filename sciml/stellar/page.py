@@ -9,7 +9,6 @@ from sciml.report.page import Section, provenance
 from sciml.report.results import Finding
 from sciml.stellar import report
 from sciml.stellar.config import StellarConfig
-from sciml.stellar.emulator_check import EmulatorErrors
 from sciml.stellar.experiments import Setup, training_snr
 from sciml.stellar.results import Results
 from sciml.stellar.scores import summarise
@@ -47,19 +46,6 @@ def other_snr_section(setup: Setup, results: Results, found: Finding, seed: int)
         ).items():
             curves[name][snr] = summary
     return report.curves_section({}, {}, curves, (setup.experiment.snr, setup.experiment.snr), best)
-
-
-def emulator_section(errors: EmulatorErrors, cpu: float, gpu: float | None) -> Section:
-    """The emulator on models of the paper's kind, which most is scored on."""
-    check = report.EmulatorCheck(
-        len(errors.parameters),
-        errors.everywhere,
-        errors.worst,
-        tuple(float(value) for value in np.percentile(np.abs(errors.bias), 95, axis=0)),
-        cpu,
-        gpu,
-    )
-    return report.emulator_section(check)
 
 
 def closing_sections(findings: Mapping[str, Finding], setup: Setup) -> list[Section]:

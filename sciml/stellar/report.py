@@ -1,13 +1,12 @@
-"""Scores and sections of the page: answers beside the paper's, who wins, leaks, real stars, the emulator."""
+"""Scores and sections of the page: answers beside the paper's, who wins, leaks, real stars."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sciml.report.page import Cell, Illustration, Section, Table
+from sciml.report.page import Illustration, Section, Table
 from sciml.report.results import Finding
 from sciml.stellar.answers import Answers, Truth
 from sciml.stellar.figures import (
@@ -44,21 +43,6 @@ TITLES = {
 SNAPPED = 0.95  # a ratio whose interval lies below it is named
 SHOWN = ("chi2", "ridge", "resnet", "dae_attention", "dae_attention_full", "sciml")  # in figures, where there are many
 MOST_SHOWN = 6
-
-
-@dataclass(frozen=True)
-class EmulatorCheck:
-    """The emulator against direct syntheses that it did not learn from. models: how many; pixel_error: 95th percentile
-    of the absolute error of a pixel [continuum]; pixel_worst: its 99.9th; label_bias: (4,) 95th percentile over models
-    of the induced error of a label [its Cramer-Rao sigma at SNR 100]; cpu_per_second, gpu_per_second: spectra, None
-    where not measured."""
-
-    models: int
-    pixel_error: float
-    pixel_worst: float
-    label_bias: tuple[float, ...]
-    cpu_per_second: float | None
-    gpu_per_second: float | None = None
 
 
 def finding(
@@ -264,30 +248,6 @@ def _observed_verdict(scores: Mapping[str, Mapping[str, Any]], stars: Sequence[S
         for m, s in sorted(known.items(), key=lambda item: item[1]["median_error_teff"])
     ]
     return f"Against the literature of {len(stars)} real spectra (Teff, log g, [M/H]): {'; '.join(parts)}."
-
-
-def emulator_section(check: EmulatorCheck) -> Section:
-    """What the emulator is off by, beside what it may be."""
-    rows = [
-        ("95th percentile of a pixel's error", f"{100 * check.pixel_error:.3f} % of the continuum", "≤ 0.5 %",
-         check.pixel_error <= 0.005),
-        ("99.9th percentile", f"{100 * check.pixel_worst:.3f} %", "–", None),
-    ]  # fmt: skip
-    rows += [
-        (f"error induced in {NAMES[label]} at SNR 100, 95th percentile", f"{bias:.2f} σ", "≤ 0.3 σ", bias <= 0.3)
-        for label, bias in zip(LABELS, check.label_bias, strict=True)
-    ]
-    for title, speed, least in (
-        ("spectra a second, CPU", check.cpu_per_second, 2_000), ("spectra a second, GPU", check.gpu_per_second, 100_000)
-    ):  # fmt: skip
-        if speed is not None:
-            rows.append((title, f"{speed:,.0f}", f"≥ {least:,}", speed >= least))
-    missed = [title for title, _, _, kept in rows if kept is False]
-    text = f"The emulator against {check.models:,} direct syntheses that it did not learn from: "
-    text += "within all its limits." if not missed else f"outside its limit in {'; '.join(missed)}."
-    words = {True: "kept", False: "missed", None: "–"}
-    cells = [[Cell(a), Cell(b), Cell(c), Cell(words[kept])] for a, b, c, kept in rows]
-    return Section("Emulator", [text], [Table("Emulator against synthesis", ["", "found", "limit", ""], cells)])
 
 
 def limits_section(paragraphs: Sequence[str] = ()) -> Section:

@@ -9,10 +9,8 @@ from sciml.report.page import Page, Section, Table, render
 from sciml.stellar.labels import LABELS
 from sciml.stellar.paper import MEAN_ABSOLUTE_ERRORS, METHODS, SHORT
 from sciml.stellar.report import (
-    EmulatorCheck,
     attention_section,
     curves_section,
-    emulator_section,
     finding,
     limits_section,
     observed_finding,
@@ -139,17 +137,6 @@ def test_the_sun_beside_the_papers():
     assert rows[4][0] == f"{METHODS['chi2']} lines calibrated on the Sun"
     assert rows[4][1] == "5800.0 ± 30.0"
     assert rows[5][-1] == "chi-square"
-
-
-def test_limits_of_the_emulator():
-    kept = emulator_section(EmulatorCheck(100, 0.002, 0.01, (0.1, 0.1, 0.1, 0.1), 2500.0))
-    assert "within all its limits" in kept.paragraphs[0]
-    missed = emulator_section(EmulatorCheck(100, 0.006, 0.01, (0.1, 0.4, 0.1, 0.1), 1500.0, 2e5))
-    assert all(part in missed.paragraphs[0] for part in ("pixel's error", "log g", "CPU"))
-    assert "GPU" not in missed.paragraphs[0]
-    assert [row[-1].text for row in missed.blocks[0].rows] == [
-        "missed", "–", "kept", "missed", "kept", "kept", "missed", "kept",
-    ]  # fmt: skip
 
 
 def test_every_method_has_a_short_name():
