@@ -13,7 +13,7 @@ from pipelines.stellar_grid import model_stores, point_sets
 from sciml.core.digest import digest, fingerprint
 from sciml.core.urls import absolute, exists
 from sciml.report.results import write_report
-from sciml.stellar import experiments, page, steps
+from sciml.stellar import experiments, page, steps, trained
 from sciml.stellar.config import StellarConfig
 from sciml.stellar.emulator import EMULATOR_VERSION
 from sciml.stellar.emulator_check import errors, spectra_per_second
@@ -31,15 +31,18 @@ MEMORY = 1_500_000_000
 
 def job(config: StellarConfig, engine: Engine) -> str:
     """All experiments, and what other runs need to use the networks."""
-    findings, results, others = {}, {}, []
+    findings, results, others, published = {}, {}, [], []
     setups = _setups(config, engine)
     for setup, depends in setups:
         name = setup.experiment.name
-        stores, _ = _answers(config, engine, setup, depends)
+        stores, checkpoints = _answers(config, engine, setup, depends)
         results[name] = read_results(setup, stores)
+        settings = steps.settings_for(config.settings, setup.experiment)
+        published.append(trained.trained_on(setup, settings, checkpoints, results[name].calibrations))
         findings[name] = page.finding(setup, results[name], config.seed)
         others.append(page.other_snr_section(setup, results[name], findings[name], config.seed))
     first = setups[0][0]
+    trained.publish(engine.run.url, config.source, first, published)
     checked = emulator_section(
         errors(first.forward(), first.test), spectra_per_second(first.forward()), _gpu_speed(first)
     )

@@ -37,7 +37,7 @@ TEMPLATES = (  # teff, logg, feh
     (6500.0, 4.2, -0.5),
     (8500.0, 4.0, 0.0),
 )
-MEANING = {
+MEANING = {  # in the order of the bits by which stores hold them: new ones come last
     "no_lines": "no velocity at which lines of a star show; not measured",
     "emission": "lines go up; not measured",
     "rv_at_edge": "velocity at the end of the search",
@@ -51,6 +51,7 @@ MEANING = {
     "lower_resolution": "lines less sharp than in training: networks were not asked",
     "partly_observed": "less than half of the networks' pixels: networks were not asked",
     "disagrees": "far from the best model, by more than both uncertainties",
+    "outside_training": "hotter or cooler than the stars of training: networks were not asked",
 }
 
 
@@ -174,6 +175,8 @@ def _by_network(
 ) -> Measured:
     if not resolves(network, spectrum.resolving_power):
         return _nothing(network.name, flags)
+    if not network.teff[0] <= best.mean[0] <= network.teff[1]:
+        return _nothing(network.name, (*flags, "outside_training"))
     answer = asked(network, fit, spectrum.resolving_power)
     if answer is None:
         return _nothing(network.name, (*flags, "partly_observed"))

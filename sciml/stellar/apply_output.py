@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,9 @@ from astropy.io import fits
 from astropy.table import Column, Table
 
 from sciml.core.urls import join, write_bytes
-from sciml.stellar.apply import MEANING, Measured, Star
+from sciml.stellar.apply import MEANING, Measured
 from sciml.stellar.labels import LABELS, LONG_NAMES, NUISANCES, UNITS
+from sciml.stellar.star_record import Record
 
 _DIGITS = {"teff": 1, "logg": 3, "feh": 3, "vsini": 2, "rv": 4, "vmic": 2, "alpha": 3, "vmac": 2}
 PAIRS = tuple(itertools.combinations(range(len(LABELS)), 2))
@@ -31,18 +32,21 @@ DESCRIPTIONS = (
         "chi2": "reduced chi-square of the best model, photon noise alone",
         "chi2_orders": "the same of each order or stretch of 50 A",
         "flags": "see the table's header",
+        "file": "where the spectrum came from",
     }
 )
 
 
-def table(stars: Sequence[Star]) -> pd.DataFrame:
-    """Rows of all stars and methods. Columns: DESCRIPTIONS, and covariance_<label>_<label> of LABELS."""
-    return pd.DataFrame([_row(star, measured) for star in stars for measured in star.methods])
+def table(stars: Sequence[Record], files: Sequence[str] = ()) -> pd.DataFrame:
+    """Rows of all stars and methods. Columns: DESCRIPTIONS, and covariance_<label>_<label> of LABELS. files: of each
+    star."""
+    named = zip(stars, files or [""] * len(stars), strict=True)
+    return pd.DataFrame([_row(star, measured, file) for star, file in named for measured in star.methods])
 
 
-def write_labels(folder: str, stars: Sequence[Star]) -> list[str]:
+def write_labels(folder: str, stars: Sequence[Record], files: Sequence[str] = ()) -> list[str]:
     """labels.csv, labels.fits and labels.parquet in a folder, local or s3://; their URLs."""
-    rows = table(stars)
+    rows = table(stars, files)
     made = {"labels.csv": _csv(rows), "labels.fits": _fits(rows), "labels.parquet": _parquet(rows)}
     urls = [join(folder, name) for name in made]
     for url, data in zip(urls, made.values(), strict=True):
@@ -50,28 +54,32 @@ def write_labels(folder: str, stars: Sequence[Star]) -> list[str]:
     return urls
 
 
-def _row(star: Star, measured: Measured) -> dict[str, object]:
-    fit = star.fit
+def write_failed(folder: str, reasons: Mapping[str, str]) -> str:
+    """failed.csv: file -> why it could not be measured. Its URL."""
+    url = join(folder, "failed.csv")
+    rows = pd.DataFrame({"file": list(reasons), "reason": list(reasons.values())})
+    write_bytes(url, rows.to_csv(index=False).encode())
+    return url
+
+
+def _row(star: Record, measured: Measured, file: str) -> dict[str, object]:
     row: dict[str, object] = {"name": star.name, "method": measured.method}
     for label, mean, sigma in zip(LABELS, measured.mean, measured.sigma, strict=True):
         row |= {label: float(mean), f"{label}_sigma": float(sigma)}
     row |= {"vsini_is": measured.vsini_is, "vsini_limit": measured.vsini_limit}
-    found = star.velocity
-    lost = {"no_lines", "emission"} & set(star.flags)
-    row |= {"rv": float("nan") if lost else found.rv, "rv_sigma": float("nan") if lost else found.sigma}
-    best = np.full(len(NUISANCES), np.nan) if fit is None else fit.best[len(LABELS) :]
-    row |= dict(zip(NUISANCES, map(float, best), strict=True))
-    chi = np.array([]) if fit is None else fit.order_chi_square
+    row |= {"rv": star.rv, "rv_sigma": star.rv_sigma}
+    row |= dict(zip(NUISANCES, map(float, star.nuisances), strict=True))
+    chi = star.order_chi_square
     row |= {
-        "snr": float("nan") if fit is None else fit.snr,
-        "misfit": float("nan") if fit is None else fit.misfit,
-        "pixels_together": float("nan") if fit is None else fit.shared,
+        "snr": star.snr,
+        "misfit": star.misfit,
+        "pixels_together": star.pixels_together,
         "chi2": float(np.nanmean(chi)) if np.isfinite(chi).any() else float("nan"),
         "chi2_orders": chi,
     }
     for i, j in PAIRS:
         row[f"covariance_{LABELS[i]}_{LABELS[j]}"] = float(measured.covariance[i, j])
-    return row | {"flags": " ".join(measured.flags)}
+    return row | {"flags": " ".join(measured.flags), "file": file}
 
 
 def _csv(rows: pd.DataFrame) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from sciml.core.config import Config
+from sciml.core.urls import absolute
 from sciml.stellar.emulator import EmulatorSettings
 from sciml.stellar.networks import PRESETS as NETWORK_PRESETS
 from sciml.stellar.networks import Settings
@@ -20,8 +21,9 @@ _SIZES = {
     "sobol_points": (1500, 400),
     "test_points": (256, 48),
     "calibration_spectra": (1024, 256),
-    "components": (160, 60),
+    "components": (240, 60),
 }
+APPLY_OPTIONS = ("resolving_power", "expected_rv", "blaze")
 _NETWORKS = {"demo": "generated", "small": "small", "paper": "paper"}
 
 
@@ -53,11 +55,42 @@ class StellarConfig(Config):
     sobol_points: int = Field(0, ge=0, description="models at continuous labels and nuisances [1500; generated 400]")
     test_points: int = Field(0, ge=0, description="models that only test, of each kind [256; generated 48]")
     calibration_spectra: int = Field(0, ge=0, description="emulated, to calibrate sigmas [1024; generated 256]")
-    components: int = Field(0, ge=0, description="of the emulator [160; generated 60]")
+    components: int = Field(0, ge=0, description="of the emulator [240; generated 60]")
     spectrograph: str = Field("", description="file of wavelengths and blaze [HARPS-N; generated: three short orders]")
+
+    apply: str = Field("", description="spectra to be measured: a file, folder, pattern or list; with --checkpoint")
+    checkpoint: str = Field("", description="run directory of a finished training (--apply)")
+    resolving_power: float | None = Field(
+        None, gt=1000, lt=1e6, description="wavelength over FWHM where a file does not say it; overrides it (--apply)"
+    )
+    expected_rv: float | None = Field(
+        None, description="radial velocity known otherwise [km/s], to tell wavelengths of vacuum (--apply)"
+    )
+    blaze: str = Field("", description="FITS file of the blaze of e2ds [one beside it, else theoretical] (--apply)")
+
+    @model_validator(mode="after")
+    def _applied(self) -> Self:
+        own = ("apply", "checkpoint", *APPLY_OPTIONS)
+        if not self.apply:
+            given = [name for name in own if getattr(self, name) not in ("", None)]
+            if given:
+                raise ValueError(f"--{given[0].replace('_', '-')} would not be read; it needs --apply SPECTRA")
+            return self
+        if not self.checkpoint:
+            raise ValueError("--apply needs --checkpoint, the run directory of a finished training")
+        if self.run_dir and absolute(self.run_dir).rstrip("/") == absolute(self.checkpoint).rstrip("/"):
+            raise ValueError(f"--run-dir {self.run_dir} is the training's own; give another one for the stars")
+        fields = type(self).model_fields
+        kept = {"seed", *own, *self.engine_fields}
+        for name in fields:
+            if name not in kept and getattr(self, name) != fields[name].default:
+                raise ValueError(f"--{name.replace('_', '-')} would not be read with --apply; it belongs to training")
+        return self
 
     @model_validator(mode="after")
     def _sources(self) -> Self:
+        if self.apply:
+            return self
         made_from = [name for name in ("atmospheres", "linelist") if getattr(self, name)]
         if self.source == "generated" and (made_from or self.store):
             raise ValueError(f"--{(made_from or ['store'])[0]} would not be read; it needs --source atlas9")

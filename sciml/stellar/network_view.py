@@ -13,6 +13,7 @@ from sciml.stellar import continuum
 from sciml.stellar.answers import Answers
 from sciml.stellar.calibration import Calibration
 from sciml.stellar.instrument import Spectrograph
+from sciml.stellar.labels import RANGES
 from sciml.stellar.star_fit import StarFit
 
 SAME_RESOLUTION = 0.95  # resolving power over the network's from which on lines are as sharp as in training
@@ -29,7 +30,7 @@ class TrainedNetwork:
     ask: as `networks.Asked`: flux (n, order, pixel), snr (n,), mask -> labels (n, 4), covariance (n, 4, 4). used:
     (order, pixel) false where it saw nothing in training, None for everywhere. renormalise: whether orders were divided
     by `continuum.estimate`. snr: range of training. total: whether stars had rotation alone, so that its v sin i is the
-    total broadening.
+    total broadening. teff: [K] of the stars of training.
     """
 
     name: str
@@ -40,6 +41,7 @@ class TrainedNetwork:
     snr: tuple[float, float] = (10.0, 300.0)
     total: bool = True
     calibration: Calibration | None = None
+    teff: tuple[float, float] = RANGES["teff"]
 
 
 def resolves(network: TrainedNetwork, resolving_power: float) -> bool:

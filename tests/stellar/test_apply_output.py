@@ -13,17 +13,18 @@ from astropy.table import Table
 from sciml.core.urls import read_bytes
 from sciml.data.spectrum import Spectrum
 from sciml.generated.spectra import LineModel
-from sciml.stellar.apply import MEANING, Star, measure
+from sciml.stellar.apply import MEANING, measure
 from sciml.stellar.apply_output import DESCRIPTIONS, PAIRS, table, write_labels
 from sciml.stellar.emulator import Emulator
 from sciml.stellar.instrument import generated
 from sciml.stellar.labels import LABELS
 from sciml.stellar.network_view import TrainedNetwork
+from sciml.stellar.star_record import Record, record
 from tests.stellar.conftest import SUN, observed
 
 
 @pytest.fixture(scope="module")
-def stars(emulator: Emulator, line_model: LineModel) -> list[Star]:
+def stars(emulator: Emulator, line_model: LineModel) -> list[Record]:
     def ask(flux: np.ndarray, snr: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return SUN[None, :4] + 0.01, np.diag([900.0, 0.01, 0.002, 0.1])[None]
 
@@ -31,10 +32,10 @@ def stars(emulator: Emulator, line_model: LineModel) -> list[Star]:
     noise = np.random.default_rng(0).normal(1.0, 0.05, (1, 18000))
     nothing = Spectrum("no, star", np.linspace(5025.0, 5390.0, 18000)[None], noise, None, 115_000.0)
     sun = replace(observed(SUN, line_model, rv=5.5), name="planted sun")
-    return [measure(spectrum, emulator, networks) for spectrum in (sun, nothing)]
+    return [record(measure(spectrum, emulator, networks)) for spectrum in (sun, nothing)]
 
 
-def test_a_row_a_star_and_method(stars: list[Star]) -> None:
+def test_a_row_a_star_and_method(stars: list[Record]) -> None:
     rows = table(stars)
     assert list(rows["name"]) == 2 * ["planted sun"] + 2 * ["no, star"]
     assert list(rows["method"]) == 2 * ["chi2", "sciml"]
@@ -44,7 +45,7 @@ def test_a_row_a_star_and_method(stars: list[Star]) -> None:
     assert set(rows.columns) == set(DESCRIPTIONS) | {f"covariance_{LABELS[i]}_{LABELS[j]}" for i, j in PAIRS}
 
 
-def test_covariance_columns_are_the_matrix(stars: list[Star]) -> None:
+def test_covariance_columns_are_the_matrix(stars: list[Record]) -> None:
     row, measured = table(stars).iloc[0], stars[0].methods[0]
     matrix = np.diag([row[f"{name}_sigma"] ** 2 for name in LABELS])
     for i, j in PAIRS:
@@ -53,7 +54,7 @@ def test_covariance_columns_are_the_matrix(stars: list[Star]) -> None:
     assert (np.linalg.eigvalsh(matrix) > 0).all()
 
 
-def test_three_files_say_the_same(stars: list[Star], tmp_path: Path) -> None:
+def test_three_files_say_the_same(stars: list[Record], tmp_path: Path) -> None:
     csv, image, parquet = write_labels(str(tmp_path), stars)
     rows = table(stars)
     text, columns = pd.read_csv(csv), pd.read_parquet(io.BytesIO(read_bytes(parquet)))
@@ -69,7 +70,7 @@ def test_three_files_say_the_same(stars: list[Star], tmp_path: Path) -> None:
     assert np.isnan(np.ma.filled(binary["chi2_orders"][2], np.nan)).all()
 
 
-def test_fits_has_units_and_spells_out_flags(stars: list[Star], tmp_path: Path) -> None:
+def test_fits_has_units_and_spells_out_flags(stars: list[Record], tmp_path: Path) -> None:
     image = write_labels(str(tmp_path), stars)[1]
     with fits.open(image) as hdus:
         header = hdus["LABELS"].header
@@ -79,13 +80,13 @@ def test_fits_has_units_and_spells_out_flags(stars: list[Star], tmp_path: Path) 
     assert MEANING["no_lines"][:40] in " ".join(str(header["COMMENT"]).split("\n"))
 
 
-def test_nothing_measured_at_all_is_still_a_table(stars: list[Star], tmp_path: Path) -> None:
+def test_nothing_measured_at_all_is_still_a_table(stars: list[Record], tmp_path: Path) -> None:
     csv, image, _ = write_labels(str(tmp_path), stars[1:])
     assert len(pd.read_csv(csv)) == 2
     assert len(Table.read(image, hdu=1)) == 2
 
 
-def test_written_to_an_object_store(stars: list[Star], s3: str) -> None:
+def test_written_to_an_object_store(stars: list[Record], s3: str) -> None:
     urls = write_labels(f"{s3}/labels", stars)
     assert [url.rsplit("/", 1)[1] for url in urls] == ["labels.csv", "labels.fits", "labels.parquet"]
     assert read_bytes(urls[0]).startswith(b"name,method,teff,teff_sigma")

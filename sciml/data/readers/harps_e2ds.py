@@ -150,19 +150,25 @@ def orders_spectrum(
     return checked(Spectrum(name, wave, flux, sigma, **rest), file, reasons)  # type: ignore[arg-type]
 
 
+def blaze_beside(header: fits.Header, file: str) -> str | None:
+    """The blaze that a header names, where it lies in the folder of its file."""
+    named = keyword(header, "DRS BLAZE FILE")
+    if named is None:
+        return None
+    folder = file[: file.rfind("/") + 1]
+    return next((folder + name for name in (named, named.replace(":", "_")) if exists(folder + name)), None)
+
+
 def _blaze(
     header: fits.Header, shape: tuple[int, ...], wave: np.ndarray, file: str, given: str | None
 ) -> tuple[np.ndarray, list[str]]:
     """(order, pixel) with peaks of 1, and what is to be said about it."""
-    found = given
-    named = keyword(header, "DRS BLAZE FILE")
-    if found is None and named is not None:
-        folder = file[: file.rfind("/") + 1]
-        found = next((folder + name for name in (named, named.replace(":", "_")) if exists(folder + name)), None)
+    found = given or blaze_beside(header, file)
     if found is None:
         if not is_harps(header):
             return np.ones(shape), ["no blaze found: not divided out"]
-        return theoretical_blaze(wave), [f"blaze file {named or ''} not there: the grating's theoretical blaze"]
+        named = keyword(header, "DRS BLAZE FILE") or ""
+        return theoretical_blaze(wave), [f"blaze file {named} not there: the grating's theoretical blaze"]
     with opened_fits(found) as hdus:
         blaze = image(hdus[0], found)
     if blaze.shape != shape:

@@ -7,10 +7,10 @@ from astropy.io import fits
 from sciml.core.errors import InputError
 from sciml.core.urls import files_in, is_folder, members, read_bytes
 from sciml.data.readers.fits_files import is_calibration, keyword, opened_fits, primary
-from sciml.data.readers.harps_e2ds import e2ds_spectrum
+from sciml.data.readers.harps_e2ds import blaze_beside, e2ds_spectrum
 from sciml.data.readers.harps_s1d import s1d_spectrum
 from sciml.data.readers.harps_s2d import s2d_spectrum
-from sciml.data.readers.spectrum_npz import npz_spectra
+from sciml.data.readers.spectrum_npz import npz_names, npz_spectra
 from sciml.data.readers.spectrum_text import text_spectrum
 from sciml.data.spectrum import Spectrum
 
@@ -41,15 +41,36 @@ def read_spectra(url: str, *, resolution: float | None = None, blaze: str | None
 
 
 def read_file(
-    file: str, *, resolution: float | None = None, blaze: str | None = None, data: bytes | None = None
+    file: str,
+    *,
+    resolution: float | None = None,
+    blaze: str | None = None,
+    data: bytes | None = None,
+    only: str | None = None,
 ) -> list[Spectrum]:
-    """Spectra of one file; an npz may hold several. data: its bytes where they were read before. Raises InputError."""
+    """Spectra of one file; an npz may hold several, of which `only` one may be named. data: its bytes where they were
+    read before. Raises InputError."""
     data = read_bytes(file) if data is None else data
     if _unzipped(data, file)[:2] == b"PK":
-        return npz_spectra(data, file, resolution=resolution)
+        return npz_spectra(data, file, resolution=resolution, only=only)
     if _is_fits(data, file):
         return [_fits_spectrum(file, data, resolution, blaze)]
     return [text_spectrum(_unzipped(data, file), file, resolution=resolution)]
+
+
+def names_in(file: str, data: bytes) -> list[str]:
+    """Names of an npz's spectra; one empty name for another file; none of a calibration. Raises InputError."""
+    if _unzipped(data, file)[:2] == b"PK":
+        return npz_names(data, file)
+    return [] if _is_calibration(file, data) else [""]
+
+
+def blaze_of(file: str, data: bytes) -> str | None:
+    """The file of the blaze that reading a file would use beside it, if any. Raises InputError."""
+    if not _is_fits(data, file):
+        return None
+    with opened_fits(file, data) as hdus:
+        return blaze_beside(primary(hdus), file)
 
 
 def _fits_spectrum(file: str, data: bytes, resolution: float | None, blaze: str | None) -> Spectrum:

@@ -29,20 +29,14 @@ _R = re.compile(r"^R(\d+)_")
 _HARPS = 115000.0
 
 
-def npz_spectra(data: bytes, file: str, *, resolution: float | None = None) -> list[Spectrum]:
-    """Every spectrum of the file, in its order. Raises InputError."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as opened:
-            arrays = {name: opened[name] for name in opened.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: no readable npz ({' '.join(str(error).split())[:160]}); fetch it again") from error
-    names = [key.removesuffix("_flux") for key in arrays if key.endswith("_flux")]
-    known = [name for name in names if f"{name}_wave" in arrays or f"{name}_wave_coeff" in arrays]
-    if not known:
-        raise InputError(
-            f"{file}: found arrays {', '.join(list(arrays)[:6])}; expected <name>_flux with <name>_wave or "
-            "<name>_wave_coeff"
-        )
+def npz_names(data: bytes, file: str) -> list[str]:
+    """Names of the spectra in the file, in its order. Raises InputError."""
+    return _names(_arrays(data, file), file)
+
+
+def npz_spectra(data: bytes, file: str, *, resolution: float | None = None, only: str | None = None) -> list[Spectrum]:
+    """Every spectrum of the file, in its order, or `only` that of a name. Raises InputError."""
+    arrays = _arrays(data, file)
     return [
         _one(
             name,
@@ -50,8 +44,28 @@ def npz_spectra(data: bytes, file: str, *, resolution: float | None = None) -> l
             file,
             resolution,
         )
-        for name in known
+        for name in _names(arrays, file)
+        if only in (None, name)
     ]
+
+
+def _arrays(data: bytes, file: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as opened:
+            return {name: opened[name] for name in opened.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file}: no readable npz ({' '.join(str(error).split())[:160]}); fetch it again") from error
+
+
+def _names(arrays: dict[str, np.ndarray], file: str) -> list[str]:
+    names = [key.removesuffix("_flux") for key in arrays if key.endswith("_flux")]
+    known = [name for name in names if f"{name}_wave" in arrays or f"{name}_wave_coeff" in arrays]
+    if not known:
+        raise InputError(
+            f"{file}: found arrays {', '.join(list(arrays)[:6])}; expected <name>_flux with <name>_wave or "
+            "<name>_wave_coeff"
+        )
+    return known
 
 
 def _one(name: str, arrays: dict[str, np.ndarray], file: str, resolution: float | None) -> Spectrum:
