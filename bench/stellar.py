@@ -27,10 +27,10 @@ from sciml.stellar.forward import ForwardModel
 from sciml.stellar.grid import ModelBlock, ModelSpectra, PointSet, Synthesise
 from sciml.stellar.harpsn import harpsn
 from sciml.stellar.labels import draw
-from sciml.stellar.networks import NETS, PRESETS, new_network, train_network
+from sciml.stellar.networks import NETS, PRESETS, Asked, new_network, train_network
 from sciml.stellar.observation import PRESETS as OBSERVATIONS
 from sciml.stellar.observation import Observer
-from sciml.stellar.samples import SNR
+from sciml.stellar.samples import BLOCK, SpectrumSamples
 from sciml.stellar.source import DrawnStars
 from sciml.stellar.wavelengths import GRID, SPEED_OF_LIGHT
 
@@ -101,38 +101,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         forward.to("cpu")
     source = DrawnStars(forward, Observer(OBSERVATIONS["paper"], harpsn()))
-    flux, snr, mask = (
-        torch.ones(64, *wave.shape),
-        torch.full((64,), 20.0),
-        torch.ones(64, *wave.shape, dtype=torch.bool),
-    )
+    spectra = np.ones((64, *wave.shape), np.float32), np.full(64, 20.0), np.ones((64, *wave.shape), bool)
     settings = PRESETS["small"]
     for name in NETS:
         if name.endswith("_full"):
             continue
-        network = new_network(name, settings, wave.shape).eval()
+        state = {"model": new_network(name, settings, wave.shape).state_dict()}
+        method = Asked(name, settings, wave.shape, [state])
 
-        def asked(network: torch.nn.Module = network) -> None:
-            with torch.no_grad():
-                network(flux, snr, mask)
+        def asked(method: Asked = method) -> None:
+            method(*spectra)
 
         with single_thread():
             (spent,) = fastest(asked)
-        print(f"{name:<22}  {2 * len(flux) / spent:8.0f} spectra/s of two cores (asked: {LEAST_ASKED:.0f})")
+        print(f"{name:<22}  {2 * len(spectra[0]) / spent:8.0f} spectra/s of two cores (asked: {LEAST_ASKED:.0f})")
     share = drawing(source)
     print(f"drawing of a batch      {share:8.1%} of a step of resnet (asked: less than {MOST_DRAWING:.0%})")
     return 0
 
 
 def drawing(source: DrawnStars) -> float:
-    """CPU time of drawing batches over that of a training on them."""
-    made = PRESETS["small"]
-    settings = replace(made, fitting=replace(made.fitting, epochs=1, spectra=128))
-    generator = torch.Generator().manual_seed(0)
+    """CPU time of drawing an epoch over that of a training on it."""
+    made, spectra = PRESETS["small"], 2 * BLOCK
+    settings = replace(made, fitting=replace(made.fitting, epochs=1, spectra=spectra))
+    samples = SpectrumSamples(source, settings.snr, spectra)
 
     def draw_batches() -> None:
-        for _ in range(4):
-            source.draw(generator, SNR(20.0, 20.0).draw(generator, 32))
+        for _ in samples.batches(torch.arange(spectra).split(settings.fitting.batch_size)):
+            pass
 
     def step() -> None:
         train_network("resnet", source, settings, 0)

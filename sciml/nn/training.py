@@ -6,11 +6,11 @@ rank), so a run that is resumed after epoch e continues as if it had never stopp
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from sciml.nn.losses import weighted_mse
 State = dict[str, Any]
 Report = Callable[[int, dict[str, float], State], None]
 Loss = Callable[[Any, Tensor, Tensor], Tensor]
+Batch = tuple[tuple[Tensor, ...], Tensor, Tensor]  # inputs, target, weight
 Schedule = Literal["constant", "cosine", "one_cycle", "drop"]
 
 
@@ -64,8 +65,18 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    def batch(self, index: Tensor) -> Batch:
         """index: (batch,) int64 -> (inputs of the model, target, weight), each with a leading axis (batch, ...)."""
+        ...
+
+
+@runtime_checkable
+class Sequenced(Protocol):
+    """Samples whose batches of an epoch are made one from another: cheaper than each by itself."""
+
+    def batches(self, indices: Sequence[Tensor]) -> Iterable[Batch]:
+        """What `Samples.batch` gives for each index, in this order, when each is asked for. All randomness comes from
+        the loop's state at that moment, nothing is kept from one epoch to the next."""
         ...
 
 
@@ -80,7 +91,7 @@ class TensorSamples:
     def __len__(self) -> int:
         return len(self.target)
 
-    def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    def batch(self, index: Tensor) -> Batch:
         return tuple(x[index] for x in self.inputs), self.target[index], self.weight[index]
 
 
@@ -206,10 +217,11 @@ def _epoch(
 ) -> float:
     model.train()
     losses = torch.zeros(steps)
-    for step, index in enumerate(order.tensor_split(steps)):
+    parts = order.tensor_split(steps)
+    for step, batch in enumerate(data.batches(parts) if isinstance(data, Sequenced) else map(data.batch, parts)):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(epoch * steps + step, config.epochs * steps, config)
-        inputs, target, weight = _to(data.batch(index), device)
+        inputs, target, weight = _to(batch, device)
         optimiser.zero_grad(set_to_none=True)
         value = loss(model(*inputs), target, weight)
         value.backward()
@@ -230,9 +242,7 @@ def _order(samples: int, seed: int, multiple: int) -> Tensor:
     return order[torch.arange(math.ceil(samples / multiple) * multiple) % samples]
 
 
-def _to(
-    batch: tuple[tuple[Tensor, ...], Tensor, Tensor], device: torch.device | str
-) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+def _to(batch: Batch, device: torch.device | str) -> Batch:
     inputs, target, weight = batch
     return tuple(x.to(device) for x in inputs), target.to(device), weight.to(device)
 

@@ -38,8 +38,9 @@ from sciml.stellar.sciml_net import (
 OURS, DENOISER = "sciml", "denoiser"
 PAPER = ("resnet", "attention", "dae_resnet", "dae_attention")
 NETS = (*PAPER, *(f"{name}_full" for name in PAPER), OURS)
-NETS_VERSION = 1  # raise it when training makes other networks: old ones are not reused
-BATCH = 64  # spectra at a time when a network is asked
+NETS_VERSION = 2  # raise it when training makes other networks: old ones are not reused
+BATCH = 8  # spectra at a time when a network is asked on a CPU, whose cache holds their features; more elsewhere
+BATCH_ELSEWHERE = 256
 DERIVATIVES = 16  # stars whose derivatives are held together in double precision
 
 Preset = Literal["paper", "small", "generated"]
@@ -231,10 +232,10 @@ class Asked:
         self, function: Callable[..., Tensor], flux: np.ndarray, snr: np.ndarray, mask: np.ndarray
     ) -> list[Tensor]:
         require_spectra(f"network {self.name!r}", self.shape, flux, snr, mask)
-        found = []
+        found, size = [], BATCH if torch.device(self.device).type == "cpu" else BATCH_ELSEWHERE
         with torch.no_grad(), single_thread():
-            for start in range(0, len(flux), BATCH):
-                part = slice(start, start + BATCH)
+            for start in range(0, len(flux), size):
+                part = slice(start, start + size)
                 there = torch.from_numpy(np.ascontiguousarray(mask[part], bool)).to(self.device)
                 values = torch.from_numpy(np.ascontiguousarray(flux[part], np.float32)).to(self.device)
                 ratio = torch.from_numpy(np.ascontiguousarray(snr[part], np.float32)).to(self.device)

@@ -1,6 +1,7 @@
 """What befalls a spectrum on its way to a network: noise, as in the paper, and what real spectrographs and air add."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -106,14 +107,15 @@ class Observer(nn.Module):
     def forward(self, flux: Tensor, snr: Tensor, generator: Generator) -> Observed:
         """flux: (n, order, pixel) over the continuum, unchanged. snr: (n,) of the continuum in a pixel, at the peak of
         the blaze. generator: of the same device as the flux; the same state gives the same answer."""
-        chunk = _CHUNK if flux.device.type == "cpu" and self._alters() else max(len(flux), 1)
+        chunk = _CHUNK if flux.device.type == "cpu" and self.alters else max(len(flux), 1)
         seen = [
             self._observed(part, level, generator)
             for part, level in zip(flux.split(chunk), snr.split(chunk), strict=True)
         ]
         return seen[0] if len(seen) == 1 else Observed(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
 
-    def _alters(self) -> bool:
+    @cached_property
+    def alters(self) -> bool:
         """Whether anything but noise befalls the flux."""
         return replace(self.observation, noise="white", rv=0.0, telluric_rv=0.0, cosmic_height=0.0) != _NOISE_ALONE
 
@@ -123,7 +125,7 @@ class Observer(nn.Module):
             sigma = sigma * self.dimming
         noise = torch.randn(flux.shape, generator=generator, device=flux.device, dtype=flux.dtype).mul_(sigma)
         sigma = sigma.expand_as(flux)
-        if not self._alters():
+        if not self.alters:
             return Observed(noise.add_(flux), sigma, flux.new_ones((), dtype=torch.bool).expand_as(flux), flux)
         clean = self._bent(flux, generator)
         if self.observation.telluric:

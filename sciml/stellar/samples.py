@@ -1,10 +1,13 @@
 """What the networks are trained on: spectra drawn afresh in every batch, never twice the same.
 
 A `Source` makes them (emulator and observation, or generated lines). Because no spectrum comes back, the loss of an
-epoch is that of spectra never seen: no other validation is needed as long as the network has no dropout.
+epoch is that of spectra never seen: no other validation is needed as long as the network has no dropout. (Where the
+source is `Reusing`, a few spectra of a block of batches share an atmosphere; none does with another block.)
 """
 
+import itertools
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,7 +16,11 @@ from torch import Tensor
 
 from sciml.core.errors import ConfigError
 from sciml.core.seeds import seed_for
+from sciml.nn.training import Batch
 from sciml.stellar.heads import scaled
+
+BLOCK = 256  # spectra that are drawn from the same atmospheres
+USES = 4  # of each atmosphere in a block
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +29,14 @@ class Drawn:
 
     flux, clean: (n, order, pixel) with and without noise, and nothing else between them: slopes, tellurics and unmarked
     cosmic rays are in both. mask: (n, order, pixel) true where observed; flux may hold anything elsewhere.
-    labels: (n, 4) as `labels.LABELS`, in their units.
+    labels: (n, 4) as `labels.LABELS`, in their units. whole: the mask is known to be true everywhere.
     """
 
     flux: Tensor
     clean: Tensor
     mask: Tensor
     labels: Tensor
+    whole: bool = False
 
 
 class Source(Protocol):
@@ -52,6 +60,16 @@ class Differentiable(Protocol):
     def derivatives(self, generator: torch.Generator, count: int) -> Tensor:
         """(count, parameter, order, pixel) of noise-free spectra of stars drawn as `Source.draw` draws them, by each
         parameter that they depend on (labels, nuisances, velocity) in units of half its range."""
+        ...
+
+
+@runtime_checkable
+class Reusing(Protocol):
+    """A source for which an atmosphere is dear and what rotation, velocity and noise make of it is cheap."""
+
+    def draws(self, generator: torch.Generator, snr: Sequence[Tensor], uses: int) -> Iterator[Drawn]:
+        """Batches as `Source.draw` gives them, one for each of the SNRs, when they are asked for. At most `uses`
+        spectra, far from each other, share an atmosphere; all else is each spectrum's own."""
         ...
 
 
@@ -90,16 +108,29 @@ class SpectrumSamples:
     def __len__(self) -> int:
         return self.epoch
 
-    def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    def batch(self, index: Tensor) -> Batch:
         if self.fixed_seed is None:
             seed = int(torch.randint(2**62, ()))
         else:
             seed = seed_for(self.fixed_seed, *index.tolist())
-        snr, drawn = draw(self.source, self.snr, len(index), seed)
-        flux = torch.where(drawn.mask, drawn.flux, 1.0)
+        return self._batch(*draw(self.source, self.snr, len(index), seed))
+
+    def batches(self, indices: Sequence[Tensor]) -> Iterator[Batch]:
+        """Of an epoch; in blocks that share atmospheres where the source can."""
+        if self.fixed_seed is not None or not isinstance(self.source, Reusing):
+            yield from map(self.batch, indices)
+            return
+        steps = max(1, BLOCK // max(1, len(indices[0])))
+        for start in range(0, len(indices), steps):
+            generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+            snr = [self.snr.draw(generator, len(index)) for index in indices[start : start + steps]]
+            yield from itertools.starmap(self._batch, zip(snr, self.source.draws(generator, snr, USES), strict=True))
+
+    def _batch(self, snr: Tensor, drawn: Drawn) -> Batch:
+        flux = drawn.flux if drawn.whole else torch.where(drawn.mask, drawn.flux, 1.0)
         if self.clean:
-            return (flux, snr, drawn.mask), drawn.clean, torch.ones(len(index), 1, 1)
-        return (flux, snr, drawn.mask), scaled(drawn.labels), torch.ones(len(index))
+            return (flux, snr, drawn.mask), drawn.clean, torch.ones(len(snr), 1, 1)
+        return (flux, snr, drawn.mask), scaled(drawn.labels), torch.ones(len(snr))
 
 
 def draw(source: Source, snr: SNR, count: int, seed: int) -> tuple[Tensor, Drawn]:

@@ -1,5 +1,6 @@
 """Spectra for training, drawn afresh: a star from the prior, its emulated spectrum, what befalls that on its way."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,8 @@ from sciml.stellar.labels import LABELS, PARAMETERS, RANGES, Prior
 from sciml.stellar.observation import Observer
 from sciml.stellar.posterior import from_working, to_working
 from sciml.stellar.samples import Drawn
+
+_TURNED = [PARAMETERS.index(name) for name in ("vsini", "vmac")]  # what needs no other atmosphere
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +36,36 @@ class DrawnStars:
 
     def draw(self, generator: Generator, snr: Tensor) -> Drawn:
         """As many stars as snr (n,) has numbers."""
-        parameters = torch.from_numpy(stars(generator, len(snr), self.prior, self.teff))
+        parameters = stars(generator, len(snr), self.prior, self.teff)
         with torch.no_grad():
-            flux = self.forward(parameters, self.observer.velocities(len(snr), generator))
+            fourier, epsilon = self.forward.emulator(torch.from_numpy(parameters))
+        return self._seen(generator, snr, parameters, fourier, epsilon)
+
+    def draws(self, generator: Generator, snr: Sequence[Tensor], uses: int) -> Iterator[Drawn]:
+        """As `samples.Reusing` says: atmospheres are emulated once for all batches, and come in another order each time
+        through them."""
+        sizes = [len(part) for part in snr]
+        count = max(-(-sum(sizes) // uses), *sizes)
+        parameters = stars(generator, count, self.prior, self.teff)
+        with torch.no_grad():
+            fourier, epsilon = self.forward.emulator(torch.from_numpy(parameters))
+        rounds = [torch.randperm(count, generator=generator) for _ in range(-(-sum(sizes) // count))]
+        for part, index in zip(snr, torch.cat(rounds)[: sum(sizes)].split(sizes), strict=True):
+            turned = _turned(generator, parameters[index.numpy()], self.prior)
+            yield self._seen(generator, part, turned, fourier.index_select(0, index), epsilon[index])
+
+    def _seen(
+        self, generator: Generator, snr: Tensor, parameters: np.ndarray, fourier: Tensor, epsilon: Tensor
+    ) -> Drawn:
+        """What the observer makes of stars (n, 7) whose unbroadened spectra are known."""
+        given = torch.from_numpy(parameters)
+        with torch.no_grad():
+            rv = self.observer.velocities(len(snr), generator)
+            flux = self.forward.sampler.observe(fourier, given.to(fourier.real.dtype), epsilon, rv)
             seen = self.observer(flux, snr, generator)
         mask = seen.mask if self._used is None else seen.mask & self._used
-        return Drawn(seen.flux, seen.clean, mask, parameters[:, : len(LABELS)].float())
+        whole = self._used is None and not self.observer.alters
+        return Drawn(seen.flux, seen.clean, mask, given[:, : len(LABELS)].float(), whole)
 
     def derivatives(self, generator: Generator, count: int) -> Tensor:
         """(count, parameter, order, pixel) of noise-free spectra by what they depend on, in half ranges: v sin i by its
@@ -58,7 +85,7 @@ class DrawnStars:
 
     @cached_property
     def _used(self) -> Tensor | None:
-        return None if self.used is None else torch.from_numpy(self.used)
+        return None if self.used is None or self.used.all() else torch.from_numpy(self.used)
 
 
 def stars(generator: Generator, count: int, prior: Prior, teff: tuple[float, float] = RANGES["teff"]) -> np.ndarray:
@@ -74,3 +101,11 @@ def stars(generator: Generator, count: int, prior: Prior, teff: tuple[float, flo
         drawn = labels.placed(unit, prior)
         found = np.concatenate([found, drawn[labels.in_grid(drawn)]])
     return found[:count]
+
+
+def _turned(generator: Generator, parameters: np.ndarray, prior: Prior) -> np.ndarray:
+    """Stars (n, 7) with another rotation and macroturbulence from the prior."""
+    unit = torch.rand(parameters.shape, generator=generator, dtype=torch.float64).numpy()
+    found = parameters.copy()
+    found[:, _TURNED] = labels.placed(unit, prior)[:, _TURNED]
+    return found
