@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from cluster.job import Engine, Plan
-from cluster.stages import Stage
+from cluster.stages import Stage, StoreRef
 from cluster.train import Training
+from pipelines import stellar_flags
+from pipelines.stellar_flags import Answering
 from pipelines.stellar_grid import model_stores, point_sets
 from sciml.core.digest import digest, fingerprint
 from sciml.core.urls import absolute, exists
@@ -19,6 +21,8 @@ from sciml.stellar.emulator import EMULATOR_VERSION
 from sciml.stellar.emulator_check import errors, spectra_per_second
 from sciml.stellar.emulator_page import emulator_section
 from sciml.stellar.experiments import Setup
+from sciml.stellar.flag_page import flag_section
+from sciml.stellar.flags import flag_scores
 from sciml.stellar.grid import LEARNED
 from sciml.stellar.networks import DENOISER, NETS, NETS_VERSION, OURS
 from sciml.stellar.results import read_results
@@ -31,17 +35,23 @@ MEMORY = 1_500_000_000
 
 def job(config: StellarConfig, engine: Engine) -> str:
     """All experiments, and what other runs need to use the networks."""
-    findings, results, others, published = {}, {}, [], []
-    setups = _setups(config, engine)
+    findings, results, flags, others, published = {}, {}, {}, [], []
+    stores = model_stores(config, engine)
+    setups = _setups(config, engine, stores)
+    errors_of = stellar_flags.emulator_errors(config, engine, stores)
     for setup, depends in setups:
         name = setup.experiment.name
-        stores, checkpoints = _answers(config, engine, setup, depends)
-        results[name] = read_results(setup, stores)
+        bound, answered, checkpoints = _answers(config, engine, setup, depends)
+        results[name] = read_results(setup, {"bound": bound} | {m: store for m, (store, _) in answered.items()})
+        flags[name] = stellar_flags.flag_stores(config, engine, setup, depends, errors_of, answered).read(results[name])
         settings = steps.settings_for(config.settings, setup.experiment)
         published.append(trained.trained_on(setup, settings, checkpoints, results[name].calibrations))
-        findings[name] = page.finding(setup, results[name], config.seed)
+        found = flag_scores(flags[name], results[name], config.seed)
+        findings[name] = page.finding(setup, results[name], config.seed, found)
+        others.append(flag_section(name, found, flags[name]))
         others.append(page.other_snr_section(setup, results[name], findings[name], config.seed))
     first = setups[0][0]
+    stellar_flags.write_flags(engine.run.url, flags)
     trained.publish(engine.run.url, config.source, first, published)
     checked = emulator_section(
         errors(first.forward(), first.test), spectra_per_second(first.forward()), _gpu_speed(first)
@@ -63,14 +73,19 @@ def _gpu_speed(setup: Setup) -> float | None:
 
 def plan(config: StellarConfig, planned: Plan) -> None:
     """Say what `job` would do."""
-    for setup, depends in _setups(config, planned):
-        _answers(config, planned, setup, depends)
+    stores = model_stores(config, planned)
+    setups = _setups(config, planned, stores)
+    errors_of = stellar_flags.emulator_errors(config, planned, stores)
+    for setup, depends in setups:
+        _, answered, _ = _answers(config, planned, setup, depends)
+        stellar_flags.flag_stores(config, planned, setup, depends, errors_of, answered)
 
 
-def _setups(config: StellarConfig, engine: Engine | Plan) -> list[tuple[Setup, dict[str, Any]]]:
+def _setups(
+    config: StellarConfig, engine: Engine | Plan, stores: Mapping[str, StoreRef]
+) -> list[tuple[Setup, dict[str, Any]]]:
     """Each experiment with model spectra and their emulator, and what its results depend on beside its name."""
     experiments.spectrograph_of(config.instrument)  # refuse a bad file before any work
-    stores = model_stores(config, engine)
     instrument = absolute(config.instrument) if exists(config.instrument) else config.instrument
     points = {one.name: one for one in point_sets(config)}
     nodes, test = points["nodes"], points["test"]
@@ -108,8 +123,9 @@ def _setups(config: StellarConfig, engine: Engine | Plan) -> list[tuple[Setup, d
 
 def _answers(
     config: StellarConfig, engine: Engine | Plan, setup: Setup, depends: Mapping[str, Any]
-) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Train every network and let every method answer: method -> store's URL (and `bound`), network -> checkpoints."""
+) -> tuple[str, dict[str, tuple[str, Answering]], dict[str, list[str]]]:
+    """Train every network and let every method answer: store of bounds, method -> store of answers and how they were
+    given, network -> checkpoints."""
     items, count = steps.blocks(setup), len(experiments.scored_stars(setup))
     fields, settings = config.result_fields("seed"), steps.settings_for(config.settings, setup.experiment)
 
@@ -128,7 +144,8 @@ def _answers(
             )
         ).url
 
-    stores = {"bound": stage("bound", steps.ANSWERS_VERSION, steps.bound_template(count), steps.Bound(setup), 0.03, {})}
+    bound = stage("bound", steps.ANSWERS_VERSION, steps.bound_template(count), steps.Bound(setup), 0.03, {})
+    answered: dict[str, tuple[str, Answering]] = {}
     checkpoints: dict[str, list[str]] = {}
     denoiser = ""
     for method in config.methods:
@@ -140,8 +157,9 @@ def _answers(
             more["training"], checkpoints[method] = _train(config, engine, setup, depends, method, settings, behind)
         answer = steps.Answer(setup, method, settings, tuple(checkpoints.get(method, ())))
         seconds = SECONDS_ASKED.get(method, 0.02)
-        stores[method] = stage(method, steps.ANSWERS_VERSION, steps.answers_template(count), answer, seconds, more)
-    return stores, checkpoints
+        store = stage(method, steps.ANSWERS_VERSION, steps.answers_template(count), answer, seconds, more)
+        answered[method] = store, Answering(answer, more, seconds)
+    return bound, answered, checkpoints
 
 
 def _train(

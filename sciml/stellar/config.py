@@ -21,6 +21,8 @@ _SIZES = {
     "sobol_points": (1500, 400),
     "test_points": (256, 48),
     "calibration_spectra": (1024, 256),
+    "flag_spectra": (1024, 512),
+    "strangers": (32, 16),
     "components": (240, 60),
 }
 APPLY_OPTIONS = ("resolving_power", "expected_rv", "blaze")
@@ -55,6 +57,8 @@ class StellarConfig(Config):
     sobol_points: int = Field(0, ge=0, description="models at continuous labels and nuisances [1500; generated 400]")
     test_points: int = Field(0, ge=0, description="models that only test, of each kind [256; generated 48]")
     calibration_spectra: int = Field(0, ge=0, description="emulated, to calibrate sigmas [1024; generated 256]")
+    flag_spectra: int = Field(0, ge=0, description="emulated, to set limits of flags [1024; generated 512]")
+    strangers: int = Field(0, ge=0, description="of each kind, to try flags on [32; generated 16]")
     components: int = Field(0, ge=0, description="of the emulator [240; generated 60]")
     spectrograph: str = Field("", description="file of wavelengths and blaze [HARPS-N; generated: three short orders]")
 

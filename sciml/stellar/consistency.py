@@ -224,12 +224,16 @@ def fit_thresholds(evidence: Evidence, share: float = SHARE) -> Thresholds:
 
 def flag(evidence: Evidence, thresholds: Thresholds) -> list[tuple[str, ...]]:
     """Reasons of REASONS against each spectrum; none for one that may be believed."""
-    widths = len(WIDTHS)
-    found = scores(evidence, thresholds.floor)
-    over = found > thresholds.at(evidence.snr)
-    misfit = over[:, :widths].any(1) | (evidence.scatter[:, 0] < _TOO_SMOOTH)
-    columns = np.stack([misfit, over[:, widths], over[:, widths + 1]], 1)
+    columns = excess(evidence, thresholds) > 1
     return [tuple(name for name, yes in zip(REASONS, row, strict=True) if yes) for row in columns]
+
+
+def excess(evidence: Evidence, thresholds: Thresholds) -> np.ndarray:
+    """(n, 3) score over threshold of each of REASONS: above 1 where it speaks against a spectrum."""
+    widths = len(WIDTHS)
+    found = scores(evidence, thresholds.floor) / thresholds.at(evidence.snr)
+    smooth = _TOO_SMOOTH / np.maximum(evidence.scatter[:, 0], 1e-3)
+    return np.stack([np.maximum(found[:, :widths].max(1), smooth), found[:, widths], found[:, widths + 1]], 1)
 
 
 def flagged(reasons: Sequence[tuple[str, ...]]) -> np.ndarray:

@@ -17,8 +17,9 @@ _MEAN_SIZE = np.sqrt(2 / np.pi)  # of a Gaussian's values, over its deviation
 RESAMPLES = 1000
 
 
-def finding(setup: Setup, results: Results, seed: int) -> Finding:
-    """Scores on direct syntheses at continuous labels, beside those at the grid's nodes where there are any."""
+def finding(setup: Setup, results: Results, seed: int, scored: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """Scores on direct syntheses at continuous labels, beside those at the grid's nodes where there are any. scored:
+    further keys of each method."""
     chosen, stars = setup.experiment, results.stars
     truth = results.truth("continuous")
     nodes = (results.truth("node"), results.calibrated("node")) if len(stars.where("node")) else None
@@ -30,7 +31,14 @@ def finding(setup: Setup, results: Results, seed: int) -> Finding:
         " nothing can beat it by much.",
     ]
     return report.finding(
-        chosen.name, truth, results.calibrated("continuous"), told, nodes=nodes, resamples=RESAMPLES, seed=seed
+        chosen.name,
+        truth,
+        results.calibrated("continuous"),
+        told,
+        nodes=nodes,
+        scored=scored,
+        resamples=RESAMPLES,
+        seed=seed,
     )
 
 

@@ -32,6 +32,8 @@ METHODS = (*NETS, *CLASSICAL)
 
 
 Method = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# (start, stop) -> flux, sigma, mask (n, order, pixel), snr (n,)
+Seen = Callable[[int, int], tuple[torch.Tensor, torch.Tensor, torch.Tensor, np.ndarray]]
 
 
 class Place(Protocol):
@@ -89,20 +91,30 @@ class SpectrumBlock:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """Spectra of an experiment."""
+
+    setup: Setup
+
+    def __call__(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, np.ndarray]:
+        return *spectra(self.setup, start, stop), scored_stars(self.setup).snr[start:stop]
+
+
+@dataclass(frozen=True)
 class Answer:
-    """Stage function: what a method says of a block of spectra."""
+    """Stage function: what a method says of a block of spectra. seen: of other ones than the experiment's."""
 
     setup: Setup
     method: str
     settings: Settings
     checkpoints: tuple[str, ...] = ()
+    seen: Seen | None = None
 
     def __call__(self, item: SpectrumBlock) -> dict[str, np.ndarray]:
-        flux, sigma, mask = spectra(self.setup, item.spectrum_start, item.spectrum_stop)
+        flux, sigma, mask, snr = (self.seen or Scored(self.setup))(item.spectrum_start, item.spectrum_stop)
         if self.method == "chi2":
             mean, covariance = self._chi2(flux, torch.where(mask, sigma, torch.inf))
         else:
-            snr = scored_stars(self.setup).snr[item.spectrum_start : item.spectrum_stop]
             mean, covariance = self._asked()(flux.numpy(), snr, mask.numpy())
         return {"mean": mean.astype(np.float64), "covariance": covariance.astype(np.float64)}
 

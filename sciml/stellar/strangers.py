@@ -6,9 +6,9 @@ same (a star just beyond its end, few lines in much noise): `distance` tells how
 of the grid, and `detectable` from which distance on a test of all pixels would find it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -21,11 +21,10 @@ from torch import Tensor
 from sciml.core.errors import ConfigError
 from sciml.core.seeds import seed_for
 from sciml.stellar import labels
-from sciml.stellar.answers import Answers
-from sciml.stellar.consistency import weigh
+from sciml.stellar.consistency import best_fits
 from sciml.stellar.forward import ForwardModel
 from sciml.stellar.grid import ModelSpectra, Synthesis
-from sciml.stellar.labels import ATMOSPHERIC, LABELS, PARAMETERS, RANGES
+from sciml.stellar.labels import ATMOSPHERIC, LABELS, PARAMETERS, RANGES, Prior
 from sciml.stellar.posterior import to_working
 from sciml.stellar.refit import Fitting
 from sciml.stellar.sampling import Sampler
@@ -33,9 +32,10 @@ from sciml.stellar.wavelengths import SPEED_OF_LIGHT
 
 REFRACTION = 2.78e-4  # n - 1 of air at 5200 A (Ciddor 1996)
 _COLUMN = {name: number for number, name in enumerate(PARAMETERS)}
-_NEAREST = 3  # spectra of a library from which the nearest of the grid is sought
+_NEAREST = 2  # spectra of a library from which the nearest of the grid is sought
 _BATCH = 32
 _ROUNDS = 8
+_LABELS_ALONE = Fitting()
 
 Move = Callable[[np.ndarray, Generator], np.ndarray]
 Look = Callable[[Sampler, ModelSpectra, Generator], Tensor]
@@ -61,45 +61,58 @@ class Planted:
     flux: Tensor
 
 
+def moved(kind: str, stars: np.ndarray, seed: int) -> np.ndarray:
+    """Parameters (n, 7) of strangers of a kind, from those of stars of the grid."""
+    return _kind(kind).moved(stars.copy(), _generator(seed, kind, "moved"))
+
+
+def seen(kind: str, sampler: Sampler, models: ModelSpectra, seed: int) -> Tensor:
+    """(n, order, pixel) of strangers of a kind, without noise. models: at their parameters, already `moved`."""
+    return _kind(kind).seen(sampler, models, _generator(seed, kind, "seen"))
+
+
 def plant(kind: str, sampler: Sampler, stars: np.ndarray, synthesis: Synthesis, seed: int) -> Planted:
     """Strangers of a kind from stars (n, 7) of the grid, each synthesised."""
-    found = _kind(kind)
-    parameters = found.moved(stars.copy(), _generator(seed, kind, "moved"))
+    parameters = moved(kind, stars, seed)
     columns = [_COLUMN[name] for name in ATMOSPHERIC]
     made = [synthesis(row[columns]) for row in parameters]
     models = ModelSpectra(parameters, np.stack([flux for flux, _ in made]), np.array([epsilon for _, epsilon in made]))
-    return Planted(kind, parameters, found.seen(sampler, models, _generator(seed, kind, "seen")))
+    return Planted(kind, parameters, seen(kind, sampler, models, seed))
 
 
 def spoil(kind: str, sampler: Sampler, models: ModelSpectra, seed: int) -> Planted:
     """Strangers of a kind from models of the grid at hand. Raises ConfigError for a kind that lies outside of it."""
-    found = _kind(kind)
-    if found.outside:
+    if _kind(kind).outside:
         raise ConfigError(f"strangers: {kind!r} has other atmospheres than the models at hand; use plant()")
-    parameters = found.moved(models.parameters.copy(), _generator(seed, kind, "moved"))
-    moved = replace(models, parameters=parameters)
-    return Planted(kind, parameters, found.seen(sampler, moved, _generator(seed, kind, "seen")))
+    parameters = moved(kind, models.parameters, seed)
+    return Planted(kind, parameters, seen(kind, sampler, replace(models, parameters=parameters), seed))
 
 
 def distance(
-    forward: ForwardModel, flux: Tensor, sigma: Tensor, free: Sequence[str] = LABELS, library: int = 512, seed: int = 0
+    forward: ForwardModel,
+    flux: Tensor,
+    sigma: Tensor,
+    fitting: Fitting = _LABELS_ALONE,
+    library: int = 512,
+    seed: int = 0,
 ) -> np.ndarray:
     """(n,) how far spectra without noise are from the nearest one of the grid [standard deviations].
 
-    The root of the least chi-square over the grid of the forward model, by fits from the three nearest of a library of
+    The root of the least chi-square over the grid of the forward model, by fits from the two nearest of a library of
     its spectra. flux: (n, order, pixel); sigma: of the noise that is thought of, broadcast to it, inf where masked.
     """
-    points = labels.draw(library, seed, "paper" if tuple(free) == LABELS else "nuisance")
-    spectra = torch.cat([forward.at(to_working(part)) for part in np.array_split(points, -(-library // _BATCH))])
+    points, spectra = _library(forward, library, seed, "paper" if fitting.free == LABELS else "nuisance")
     sigma = sigma.broadcast_to(flux.shape)
     least = np.full(len(flux), np.inf)
     for part in np.array_split(np.arange(len(flux)), -(-len(flux) // _BATCH)):
-        seen, spread = flux[part], sigma[part]
-        away = [((star - spectra) / noise).square().flatten(1).sum(1) for star, noise in zip(seen, spread, strict=True)]
+        given, spread = flux[part], sigma[part]
+        away = [
+            ((star - spectra) / noise).square().flatten(1).sum(1) for star, noise in zip(given, spread, strict=True)
+        ]
         nearest = torch.topk(torch.stack(away), _NEAREST, largest=False).indices.numpy()
         for start in nearest.T:
-            answers = Answers(points[start, : len(LABELS)], np.tile(np.eye(len(LABELS)), (len(start), 1, 1)))
-            fit = weigh(forward, seen.numpy(), spread.numpy(), answers, Fitting(tuple(free), rounds=_ROUNDS))
+            begun = points[start, : len(LABELS)]
+            fit = best_fits(forward, given.numpy(), spread.numpy(), begun, replace(fitting, rounds=_ROUNDS))
             least[part] = np.minimum(least[part], fit.scatter[:, 0] * fit.means[:, 0])
     return np.sqrt(least)
 
@@ -113,6 +126,13 @@ def detectable(pixels: int, false: float = 0.015, power: float = 0.95) -> float:
     return float(
         np.sqrt(brentq(lambda square: ncx2.sf(limit, pixels, square) - power, 1e-3, 100 * np.sqrt(pixels) + 1e3))
     )
+
+
+@lru_cache(maxsize=1)
+def _library(forward: ForwardModel, count: int, seed: int, prior: Prior) -> tuple[np.ndarray, Tensor]:
+    """Points (n, 7) of the grid and their spectra (n, order, pixel)."""
+    points = labels.draw(count, seed, prior)
+    return points, torch.cat([forward.at(to_working(part)) for part in np.array_split(points, -(-count // _BATCH))])
 
 
 def _kind(name: str) -> Kind:

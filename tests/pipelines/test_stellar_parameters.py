@@ -13,7 +13,7 @@ from pipelines.stellar_grid import model_stores
 from pipelines.stellar_parameters import main
 from sciml.data.stores import open_store
 from sciml.report import page
-from sciml.stellar import experiments, networks, steps
+from sciml.stellar import consistency, experiments, flag_steps, networks, steps
 from sciml.stellar.config import StellarConfig
 from sciml.stellar.labels import LABELS
 
@@ -30,9 +30,11 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     short = replace(made.fitting, epochs=1, spectra=64)
     settings = replace(made, estimating=quick, fitting=short, denoising=short, drawn=120, derivatives=16, bank=500)
     monkeypatch.setitem(networks.PRESETS, "generated", settings)  # type: ignore[arg-type]
+    monkeypatch.setattr(consistency, "FEWEST", 60)
     monkeypatch.setattr(experiments, "ROTATIONS", 2)
     monkeypatch.setattr(experiments, "OTHER_SNR", (50.0,))
     monkeypatch.setattr(steps, "_TRIED", 128)
+    monkeypatch.setattr(flag_steps, "_LIBRARY", 32)
     monkeypatch.setattr(page, "figure_bytes", lambda *_: b"")
     yield
 
@@ -51,6 +53,10 @@ def run(folder: Path, *words: object, models: str = "sciml", serial: bool = True
         24,
         "--calibration-spectra",
         50,
+        "--flag-spectra",
+        60,
+        "--strangers",
+        2,
     )
     return main([str(w) for w in (*size, "--models", models, *engine, "--run-dir", folder, *words)])
 

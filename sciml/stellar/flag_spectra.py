@@ -1,0 +1,213 @@
+"""Spectra on which flags are set and tried, none of them scored.
+
+Thresholds are set on emulated stars of the prior to which the emulator's own error is added: an emulator of all models
+but every eighth tells what those eighths look like beside what it makes of them. Without it thresholds would be too
+tight for spectra that no emulator made. The share that is found are strangers: see `strangers`.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sciml.core.seeds import seed_for
+from sciml.data.stores import spans
+from sciml.nn.checkpoint import load_checkpoint
+from sciml.stellar import experiments, labels, strangers
+from sciml.stellar.emulator import EmulatorSettings, fit_emulator
+from sciml.stellar.experiments import Setup, models_of, scored_stars
+from sciml.stellar.grid import Synthesis, read_models, read_parameters
+from sciml.stellar.labels import ATMOSPHERIC, PARAMETERS, RANGES
+from sciml.stellar.source import stars
+from sciml.stellar.steps import SpectrumBlock
+from sciml.stellar.wavelengths import GRID
+
+FLAGS_VERSION = 1  # raise it where the same setup gives other spectra or other fits
+_HELD = 8  # every so many-th model is left out of an emulator to see its error
+_ATMOSPHERIC = [PARAMETERS.index(name) for name in ATMOSPHERIC]
+_VSINI = PARAMETERS.index("vsini")
+_MODELS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class TrainErrors:
+    """Training function: what an emulator errs by on models that it did not learn from. whole: stores of models of
+    which all are learned; parted: of which every eighth is not.
+
+    Its state: parameters (model, 7) and error (model, 29400), synthesis less emulator [continuum]."""
+
+    whole: tuple[str, ...]
+    parted: tuple[str, ...]
+    settings: EmulatorSettings
+    seed: int
+
+    def __call__(self, config: Any, member: int, place: Any) -> dict[str, Any]:
+        models = read_models((*self.whole, *self.parted))
+        first = sum(len(read_parameters(url)) for url in self.whole)
+        held = np.arange(first, len(models), _HELD)
+        emulator = fit_emulator(models.select(np.setdiff1d(np.arange(len(models)), held)), self.settings, self.seed)
+        left = models.select(held)
+        parameters, parts = torch.from_numpy(left.parameters), []
+        with torch.no_grad():
+            for part in torch.arange(len(left)).split(_MODELS_AT_ONCE):
+                made = torch.fft.irfft(emulator(parameters[part])[0], n=GRID.size)
+                parts.append(torch.from_numpy(left.flux[part]) - made)
+        return {"parameters": parameters, "error": torch.cat(parts)}
+
+
+@dataclass(frozen=True, eq=False)
+class FlagStars:
+    """n spectra: kind of each, empty where it is one of the grid's; parameters (n, 7); snr (n,); model (n,): number of
+    the synthesis behind it, of one kind of set each, -1 without one."""
+
+    kind: np.ndarray
+    parameters: np.ndarray
+    snr: np.ndarray
+    model: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.snr)
+
+
+@dataclass(frozen=True)
+class FlagSpectra:
+    """A `steps.Seen`. errors: checkpoint of `TrainErrors`. each: strangers of every kind, which are the spectra of an
+    item. count: stars of the grid, a multiple of each; strangers come after them. outside: store of model spectra of
+    the kinds that need their own, empty for none."""
+
+    setup: Setup
+    errors: str
+    count: int
+    each: int
+    kinds: tuple[str, ...]
+    outside: str = ""
+
+    def __len__(self) -> int:
+        return self.count + self.each * len(self.kinds)
+
+    def blocks(self) -> list[SpectrumBlock]:
+        """Items over all of them; no item has two kinds."""
+        return [SpectrumBlock(*span) for span in spans(len(self), self.each)]
+
+    def __call__(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
+        """Flux, sigma, mask (n, order, pixel), snr (n,)."""
+        observer = self.setup.observer()
+        seed = self.setup.seed, self.setup.experiment.name, "flag noise"
+        generators = [torch.Generator().manual_seed(seed_for(*seed, number)) for number in range(start, stop)]
+        snr = flag_stars(self).snr[start:stop]
+        moving = [observer.velocities(1, generator) for generator in generators]
+        velocity = None if moving[0] is None else torch.cat([rv for rv in moving if rv is not None])
+        with torch.no_grad():
+            flux = self.clean(start, stop, velocity)
+            seen = [
+                observer(flux[k : k + 1], torch.tensor(snr[k : k + 1]).float(), generator)
+                for k, generator in enumerate(generators)
+            ]
+        flux, sigma, mask = (torch.cat([getattr(one, name) for one in seen]) for name in ("flux", "sigma", "mask"))
+        return flux, sigma, mask & torch.from_numpy(self.setup.used()), snr
+
+    def clean(self, start: int, stop: int, velocity: Tensor | None = None) -> Tensor:
+        """(n, order, pixel) as the spectrograph would see them without noise. Velocities are for stars of the grid."""
+        everyone = flag_stars(self)
+        kind, parameters = str(everyone.kind[start]), everyone.parameters[start:stop]
+        if not kind:
+            return self._of_grid(parameters, velocity)
+        index = everyone.model[start:stop]
+        known = models_of(self.outside if strangers.KINDS[kind].outside else self.setup.test).select(index)
+        return strangers.seen(kind, self.setup.forward().sampler, replace(known, parameters=parameters), self._seed())
+
+    def _of_grid(self, parameters: np.ndarray, velocity: Tensor | None) -> Tensor:
+        """Emulated, with the error at the nearest model that was left out."""
+        forward, (held, error) = self.setup.forward(), _errors(self.errors)
+        place, known = (_half_ranges(values) for values in (parameters, held))
+        nearest = np.square(place[:, None] - known[None]).sum(2).argmin(1)
+        given = torch.from_numpy(parameters)
+        with torch.no_grad():
+            fourier, epsilon = forward.emulator(given)
+            whole = torch.fft.rfft(error[nearest])
+            whole[:, : fourier.shape[1]] += fourier
+            return forward.sampler.observe(whole, given.to(epsilon.dtype), epsilon, velocity)
+
+    def _seed(self) -> int:
+        return seed_for(self.setup.seed, "flags", self.setup.experiment.name) % 2**32
+
+
+@dataclass(frozen=True)
+class StrangerModels:
+    """Stage function: model spectra of a block of strangers, kind after kind, of kinds that need their own."""
+
+    kinds: tuple[str, ...]
+    each: int
+    seed: int
+    synthesis: Synthesis
+
+    def parameters(self) -> np.ndarray:
+        """(model, 7)."""
+        return np.concatenate([strangers.moved(kind, self._stars(kind), self.seed) for kind in self.kinds])
+
+    def _stars(self, kind: str) -> np.ndarray:
+        return labels.draw(self.each, seed_for(self.seed, "strangers", kind) % 2**32, "paper")
+
+    def __call__(self, item: Any) -> Mapping[str, np.ndarray]:
+        rows = self.parameters()[item.model_start : item.model_stop]
+        made = [self.synthesis(row[_ATMOSPHERIC]) for row in rows]
+        return {
+            "flux": np.stack([flux for flux, _ in made]).astype(np.float32),
+            "limb_darkening": np.array([epsilon for _, epsilon in made], np.float32),
+        }
+
+
+@functools.lru_cache(maxsize=4)
+def flag_stars(which: FlagSpectra) -> FlagStars:
+    """What the spectra are: stars of the prior, half of them at the experiment's SNR and the others at those at which
+    it is tried besides; then strangers, at the experiment's."""
+    setup = which.setup
+    chosen, own = setup.experiment, setup.experiment.snr
+    seed = seed_for(setup.seed, "flag stars", chosen.name)
+    draws, generator = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    inside = stars(draws, which.count, chosen.prior, chosen.teff)
+    others = np.resize(np.array(experiments.OTHER_SNR), (which.count + 1) // 2)
+    snr = np.stack([np.full(len(others), own), others], 1).ravel()[: which.count]
+    parts = [("", inside, snr, np.full(which.count, -1))]
+    tested = np.unique(scored_stars(setup).model[scored_stars(setup).where("continuous")])
+    outside = read_parameters(which.outside) if which.outside else np.empty((0, len(PARAMETERS)))
+    apart = [kind for kind in which.kinds if strangers.KINDS[kind].outside]
+    for kind in which.kinds:
+        if strangers.KINDS[kind].outside:
+            index = apart.index(kind) * which.each + np.arange(which.each)
+            parameters = outside[index]
+        else:
+            index = generator.choice(tested, which.each, replace=len(tested) < which.each)
+            parameters = models_of(setup.test).parameters[index].copy()
+            parameters[:, _VSINI] = generator.uniform(*RANGES["vsini"], which.each)
+            parameters = strangers.moved(kind, parameters, which._seed())
+        parts.append((kind, parameters, np.full(which.each, own), index))
+    return FlagStars(
+        np.concatenate([np.full(len(p), kind, dtype="U32") for kind, p, _, _ in parts]),
+        np.concatenate([p for _, p, _, _ in parts]),
+        np.concatenate([ratio for _, _, ratio, _ in parts]),
+        np.concatenate([index for _, _, _, index in parts]),
+    )
+
+
+def kinds_for(setup: Setup, outside: bool) -> tuple[str, ...]:
+    """Kinds of strangers that an experiment is tried with. outside: whether models beyond the grid can be made."""
+    kinds = [kind.name for kind in strangers.KINDS.values() if outside or not kind.outside]
+    if setup.experiment.observation != "paper":  # there every continuum is bent, and is fitted
+        kinds.remove("bent continuum")
+    return tuple(kinds)
+
+
+@functools.lru_cache(maxsize=2)
+def _errors(url: str) -> tuple[np.ndarray, Tensor]:
+    state = load_checkpoint(url)
+    return state["parameters"].numpy(), state["error"]
+
+
+def _half_ranges(parameters: np.ndarray) -> np.ndarray:
+    low, high = np.array([RANGES[name] for name in ATMOSPHERIC]).T
+    return 2 * parameters[:, _ATMOSPHERIC] / (high - low)

@@ -1,0 +1,84 @@
+"""The stages of flags: the best fit to every spectrum, once for all methods; how far strangers are from the grid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sciml.data.stores import Template, Variable, open_store
+from sciml.stellar.consistency import WIDTHS, Fits, best_fits
+from sciml.stellar.experiments import Experiment, Setup
+from sciml.stellar.flag_spectra import FlagSpectra, flag_stars
+from sciml.stellar.labels import LABELS
+from sciml.stellar.refit import Fitting
+from sciml.stellar.steps import Scored, SpectrumBlock
+from sciml.stellar.strangers import distance
+
+_LIBRARY = 512  # spectra of the grid from which the nearest to a stranger is sought
+_CONTINUUM = 4  # polynomials of each order, where the spectrograph's is not known
+
+
+@dataclass(frozen=True)
+class FitSpectra:
+    """Stage function: best fits to a block of spectra from what the chi-square fit answered. answers: its store. seen:
+    other spectra than the experiment's."""
+
+    setup: Setup
+    answers: str
+    seen: FlagSpectra | None = None
+
+    def __call__(self, item: SpectrumBlock) -> Mapping[str, np.ndarray]:
+        start, stop = item.spectrum_start, item.spectrum_stop
+        flux, sigma, mask, _ = (self.seen or Scored(self.setup))(start, stop)
+        noise = torch.where(mask, sigma, torch.inf)
+        with open_store(self.answers) as store:
+            mean = store["mean"].values[start:stop]
+        forward, fitting = self.setup.forward(), fitting_of(self.setup.experiment)
+        fits = best_fits(forward, flux.numpy(), noise.numpy(), mean, fitting)
+        away = np.full(stop - start, np.nan)
+        if self.seen is not None and flag_stars(self.seen).kind[start]:
+            away = distance(forward, self.seen.clean(start, stop), noise, fitting, _LIBRARY)
+        return {
+            "snr": fits.snr,
+            "scatter": fits.scatter,
+            "lines": fits.lines[:, 0],
+            "means": fits.means,
+            "wanted": fits.wanted,
+            "photons": fits.photons,
+            "beyond": fits.beyond,
+            "distance": away,
+        }
+
+
+def fitting_of(chosen: Experiment) -> Fitting:
+    """What a fit must find in an experiment's spectra."""
+    return Fitting(chosen.free, 0 if chosen.observation == "paper" else _CONTINUUM)
+
+
+def fits_template(count: int, free: int, each: int) -> Template:
+    """Store of `FitSpectra`. free: parameters of a fit; each: spectra of an item."""
+    one, width = ("spectrum",), ("spectrum", "width")
+    return Template(
+        {"spectrum": count, "width": len(WIDTHS), "label": len(LABELS), "label_": len(LABELS), "end": 2, "free": free},
+        {
+            "snr": Variable(one, "1", "median signal to noise of pixels", dtype="float64"),
+            "scatter": Variable(width, "1", "mean square of the residual's means over that of noise", dtype="float64"),
+            "lines": Variable(one, "1", "mean square depth of lines over that of noise", dtype="float64"),
+            "means": Variable(width, "1", "number of means", dtype="float64"),
+            "wanted": Variable(("spectrum", "label"), "K, dex, dex, km/s", "best fit without ends", dtype="float64"),
+            "photons": Variable(("spectrum", "label", "label_"), "1", "covariance of the fit", dtype="float64"),
+            "beyond": Variable(("spectrum", "end", "free"), "1", "of the fit past each end, sigmas", dtype="float64"),
+            "distance": Variable(one, "1", "to the nearest of the grid, sigmas", dtype="float64", may_be_missing=True),
+        },
+        {"spectrum": each},
+    )
+
+
+def read_fits(url: str) -> tuple[Fits, np.ndarray]:
+    """Fits of a store, and distances (n,), NaN for spectra of the grid."""
+    with open_store(url) as store:
+        values = {name: store[name].values for name in store.data_vars}
+    away = values.pop("distance")
+    values["lines"] = np.tile(values["lines"][:, None], (1, len(WIDTHS)))
+    return Fits(**values), away
