@@ -73,7 +73,7 @@ def flag_stores(
     each, beyond = config.size("strangers"), config.source == "generated"
     outside = _outside(config, engine) if beyond else ""
     kinds = kinds_for(setup, beyond)
-    which = FlagSpectra(setup, errors, each * -(-config.size("flag_spectra") // each), each, kinds, outside)
+    which = FlagSpectra(setup, errors, config.size("flag_spectra"), each, kinds, outside)
     name = setup.experiment.name
     shared = {"version": FLAGS_VERSION, "count": which.count, "each": each, "kinds": list(kinds)}
 
@@ -81,27 +81,28 @@ def flag_stores(
         return engine.stage(
             Stage(
                 f"{what}_{name}", FLAGS_VERSION, items, template, function, config=config.result_fields("seed"),
-                inputs={**depends, **inputs}, seconds=seconds, memory_bytes=MEMORY,
+                inputs={**depends, **inputs}, seconds=seconds * steps.SPECTRA_PER_ITEM, memory_bytes=MEMORY,
             )
         ).url  # fmt: skip
 
     answers = {}
     for method, (_, how) in answered.items():
-        template = replace(steps.answers_template(len(which)), shards={"spectrum": each})
         inputs = {**how.inputs, **shared, "answers": steps.ANSWERS_VERSION}
         function = replace(how.function, seen=which)
-        answers[method] = stage(f"flag_{method}", which.blocks(), template, function, each * how.seconds, inputs)
+        answers[method] = stage(
+            f"flag_{method}", which.blocks(), steps.answers_template(len(which)), function, how.seconds, inputs
+        )
     free = len(setup.experiment.free)
     fits = []
-    for what, seen, items, store, block in (
-        ("fits", None, steps.blocks(setup), answered["chi2"][0], steps.SPECTRA_PER_ITEM),
-        ("flag_fits", which, which.blocks(), answers["chi2"], each),
+    for what, seen, items, store in (
+        ("fits", None, steps.blocks(setup), answered["chi2"][0]),
+        ("flag_fits", which, which.blocks(), answers["chi2"]),
     ):
         count = len(which) if seen else len(scored_stars(setup))
-        seconds = block * (SECONDS_FIT + (SECONDS_DISTANCE * each * len(kinds) / count if seen else 0.0))
+        seconds = SECONDS_FIT + (SECONDS_DISTANCE * each * len(kinds) / count if seen else 0.0)
         inputs = {**answered["chi2"][1].inputs, "answers": steps.ANSWERS_VERSION, **(shared if seen else {})}
         function = FitSpectra(setup, store, seen)
-        fits.append(stage(what, items, fits_template(count, free, block), function, seconds, inputs))
+        fits.append(stage(what, items, fits_template(count, free), function, seconds, inputs))
     return FlagStores(which, (fits[0], fits[1]), answers)
 
 

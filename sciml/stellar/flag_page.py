@@ -23,8 +23,8 @@ def flag_section(experiment: str, scores: Mapping[str, Mapping[str, Any]], flags
     told = (
         f"Limits were set on {limits.spectra:,} emulated stars with the emulator's own error added, none of them"
         f" scored; strangers were planted with seeds of their own. Apart are those at least {flags.detectable:.0f}"
-        " standard deviations from the nearest spectrum of the grid, which χ² of all pixels shows in 95 % of cases; the others"
-        " look like stars of the grid to any such test."
+        " standard deviations from the nearest spectrum of the grid, which χ² of all pixels shows in 95 % of cases; the"
+        " others look like stars of the grid to any such test."
     )
     absent = [name for name, kind in KINDS.items() if kind.outside and name not in flags.strangers.kind]
     if absent:

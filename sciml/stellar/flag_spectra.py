@@ -23,7 +23,7 @@ from sciml.stellar.experiments import Setup, models_of, scored_stars
 from sciml.stellar.grid import Synthesis, read_models, read_parameters
 from sciml.stellar.labels import ATMOSPHERIC, PARAMETERS, RANGES
 from sciml.stellar.source import stars
-from sciml.stellar.steps import SpectrumBlock
+from sciml.stellar.steps import SPECTRA_PER_ITEM, SpectrumBlock
 from sciml.stellar.wavelengths import GRID
 
 FLAGS_VERSION = 1  # raise it where the same setup gives other spectra or other fits
@@ -75,9 +75,8 @@ class FlagStars:
 
 @dataclass(frozen=True)
 class FlagSpectra:
-    """A `steps.Seen`. errors: checkpoint of `TrainErrors`. each: strangers of every kind, which are the spectra of an
-    item. count: stars of the grid, a multiple of each; strangers come after them. outside: store of model spectra of
-    the kinds that need their own, empty for none."""
+    """A `steps.Seen`. errors: checkpoint of `TrainErrors`. count: stars of the grid; strangers come after them, kind
+    after kind. each: of a kind. outside: store of model spectra of the kinds that need their own, empty for none."""
 
     setup: Setup
     errors: str
@@ -90,8 +89,8 @@ class FlagSpectra:
         return self.count + self.each * len(self.kinds)
 
     def blocks(self) -> list[SpectrumBlock]:
-        """Items over all of them; no item has two kinds."""
-        return [SpectrumBlock(*span) for span in spans(len(self), self.each)]
+        """Items over all of them."""
+        return [SpectrumBlock(*span) for span in spans(len(self), SPECTRA_PER_ITEM)]
 
     def __call__(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
         """Flux, sigma, mask (n, order, pixel), snr (n,)."""
@@ -112,17 +111,29 @@ class FlagSpectra:
 
     def clean(self, start: int, stop: int, velocity: Tensor | None = None) -> Tensor:
         """(n, order, pixel) as the spectrograph would see them without noise. Velocities are for stars of the grid."""
-        everyone = flag_stars(self)
-        kind, parameters = str(everyone.kind[start]), everyone.parameters[start:stop]
-        if not kind:
-            return self._of_grid(parameters, velocity)
-        index = everyone.model[start:stop]
-        known = models_of(self.outside if strangers.KINDS[kind].outside else self.setup.test).select(index)
-        return strangers.seen(kind, self.setup.forward().sampler, replace(known, parameters=parameters), self._seed())
+        inside = np.arange(start, max(min(stop, self.count), start))
+        parts = [
+            self._of_grid(flag_stars(self).parameters[inside], None if velocity is None else velocity[: len(inside)])
+        ]
+        for number, kind in enumerate(self.kinds):
+            first = self.count + number * self.each
+            low, high = max(start - first, 0), min(stop - first, self.each)
+            if low < high:
+                parts.append(self._strangers(kind, first)[low:high])
+        return torch.cat(parts)
+
+    def _strangers(self, kind: str, first: int) -> Tensor:
+        """All of a kind, the first of which is spectrum `first`."""
+        everyone, every = flag_stars(self), slice(first, first + self.each)
+        store = self.outside if strangers.KINDS[kind].outside else self.setup.test
+        known = replace(models_of(store).select(everyone.model[every]), parameters=everyone.parameters[every])
+        return strangers.seen(kind, self.setup.forward().sampler, known, self._seed())
 
     def _of_grid(self, parameters: np.ndarray, velocity: Tensor | None) -> Tensor:
         """Emulated, with the error at the nearest model that was left out."""
         forward, (held, error) = self.setup.forward(), _errors(self.errors)
+        if not len(parameters):
+            return torch.empty(0, *forward.shape)
         place, known = (_half_ranges(values) for values in (parameters, held))
         nearest = np.square(place[:, None] - known[None]).sum(2).argmin(1)
         given = torch.from_numpy(parameters)

@@ -9,10 +9,10 @@ import torch
 from sciml.data.stores import Template, Variable, open_store
 from sciml.stellar.consistency import WIDTHS, Fits, best_fits
 from sciml.stellar.experiments import Experiment, Setup
-from sciml.stellar.flag_spectra import FlagSpectra, flag_stars
+from sciml.stellar.flag_spectra import FlagSpectra
 from sciml.stellar.labels import LABELS
 from sciml.stellar.refit import Fitting
-from sciml.stellar.steps import Scored, SpectrumBlock
+from sciml.stellar.steps import SPECTRA_PER_ITEM, Scored, SpectrumBlock
 from sciml.stellar.strangers import distance
 
 _LIBRARY = 512  # spectra of the grid from which the nearest to a stranger is sought
@@ -37,8 +37,10 @@ class FitSpectra:
         forward, fitting = self.setup.forward(), fitting_of(self.setup.experiment)
         fits = best_fits(forward, flux.numpy(), noise.numpy(), mean, fitting)
         away = np.full(stop - start, np.nan)
-        if self.seen is not None and flag_stars(self.seen).kind[start]:
-            away = distance(forward, self.seen.clean(start, stop), noise, fitting, _LIBRARY)
+        if self.seen is not None and stop > self.seen.count:
+            first = max(self.seen.count, start)
+            strange = slice(first - start, None)
+            away[strange] = distance(forward, self.seen.clean(first, stop), noise[strange], fitting, _LIBRARY)
         return {
             "snr": fits.snr,
             "scatter": fits.scatter,
@@ -56,8 +58,8 @@ def fitting_of(chosen: Experiment) -> Fitting:
     return Fitting(chosen.free, 0 if chosen.observation == "paper" else _CONTINUUM)
 
 
-def fits_template(count: int, free: int, each: int) -> Template:
-    """Store of `FitSpectra`. free: parameters of a fit; each: spectra of an item."""
+def fits_template(count: int, free: int) -> Template:
+    """Store of `FitSpectra`. free: parameters of a fit."""
     one, width = ("spectrum",), ("spectrum", "width")
     return Template(
         {"spectrum": count, "width": len(WIDTHS), "label": len(LABELS), "label_": len(LABELS), "end": 2, "free": free},
@@ -71,7 +73,7 @@ def fits_template(count: int, free: int, each: int) -> Template:
             "beyond": Variable(("spectrum", "end", "free"), "1", "of the fit past each end, sigmas", dtype="float64"),
             "distance": Variable(one, "1", "to the nearest of the grid, sigmas", dtype="float64", may_be_missing=True),
         },
-        {"spectrum": each},
+        {"spectrum": SPECTRA_PER_ITEM},
     )
 
 
