@@ -10,6 +10,7 @@ from cluster.job import Engine, Plan
 from cluster.stages import Stage, StoreRef
 from cluster.train import Training
 from pipelines import stellar_flags
+from pipelines.stellar_checks import deletions, learning
 from pipelines.stellar_flags import Answering
 from pipelines.stellar_grid import model_stores, point_sets
 from sciml.core.digest import digest, fingerprint
@@ -24,6 +25,7 @@ from sciml.stellar.experiments import Setup
 from sciml.stellar.flag_page import flag_section
 from sciml.stellar.flags import flag_scores
 from sciml.stellar.grid import LEARNED
+from sciml.stellar.learning import learning_keys, learning_scores, learning_section, seen
 from sciml.stellar.networks import DENOISER, NETS, NETS_VERSION, OURS
 from sciml.stellar.results import read_results
 from sciml.stellar.ridge import RIDGE_VERSION, RidgeSettings
@@ -47,9 +49,20 @@ def job(config: StellarConfig, engine: Engine) -> str:
         settings = steps.settings_for(config.settings, setup.experiment)
         published.append(trained.trained_on(setup, settings, checkpoints, results[name].calibrations))
         found = flag_scores(flags[name], results[name], config.seed)
+        looks = deletions(config, engine, setup, depends, answered)
+        harm = looks.scores(config.seed)
+        found = {method: keys | harm.get(method, {}) for method, keys in found.items()}
+        parts = learning(config, engine, setup, depends, answered)
+        curve = learning_scores(results[name], parts, resamples=page.RESAMPLES // 4, seed=config.seed)
+        if curve:
+            found[OURS] |= learning_keys(curve)
         findings[name] = page.finding(setup, results[name], config.seed, found)
         others.append(flag_section(name, found, flags[name]))
         others.append(page.other_snr_section(setup, results[name], findings[name], config.seed))
+        others += looks.sections(config, findings[name].scores)
+        if curve:
+            whole, scores = seen(answered[OURS][1].function.settings), findings[name].scores
+            others.append(learning_section(name, curve | {whole: scores[OURS]}, {"chi2": scores["chi2"]}))
     first = setups[0][0]
     stellar_flags.write_flags(engine.run.url, flags)
     trained.publish(engine.run.url, config.source, first, published)
@@ -79,6 +92,8 @@ def plan(config: StellarConfig, planned: Plan) -> None:
     for setup, depends in setups:
         _, answered, _ = _answers(config, planned, setup, depends)
         stellar_flags.flag_stores(config, planned, setup, depends, errors_of, answered)
+        deletions(config, planned, setup, depends, answered)
+        learning(config, planned, setup, depends, answered)
 
 
 def _setups(

@@ -36,7 +36,7 @@ class StellarConfig(Config):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "demo": {},
         "small": {"source": "atlas9"},
-        "paper": {"source": "atlas9", "sobol_points": 6000, "test_points": 1024, "components": 240, "models": ("all",)},
+        "paper": {"source": "atlas9", "sobol_points": 6000, "test_points": 1024, "components": 320, "models": ("all",)},
     }
 
     source: Literal["generated", "atlas9"] = Field("generated", description="where model spectra come from")
@@ -45,6 +45,7 @@ class StellarConfig(Config):
         ("grid",), description="whole grid at --snr, the paper's limited one at 100, all that befalls real spectra"
     )
     models: tuple[Model, ...] = Field(("chi2", "ridge", "sciml"), description="methods; all for every one")
+    learning_curve: bool = Field(False, description="also train sciml with 1/16 and 1/4 of its spectra")
     snr: float = Field(20.0, gt=1, description="signal to noise of the whole grid's experiment, per pixel of continuum")
 
     atmospheres: str = Field("", description="ATLAS9 models: an archive or a folder (atlas9)")
@@ -98,6 +99,10 @@ class StellarConfig(Config):
         made_from = [name for name in ("atmospheres", "linelist") if getattr(self, name)]
         if self.source == "generated" and (made_from or self.store):
             raise ValueError(f"--{(made_from or ['store'])[0]} would not be read; it needs --source atlas9")
+        if self.learning_curve and (self.only or "sciml" not in self.methods):
+            raise ValueError(
+                "--learning-curve trains sciml, which this run does not; add it to --models, without --only"
+            )
         if self.source == "atlas9" and len(made_from) < 2:
             if self.only == "grid":
                 raise ValueError("--source atlas9 --only grid needs --atmospheres and --linelist")

@@ -277,6 +277,7 @@ def learning_figure(
             axes.set(xscale="log", yscale="log", xlabel="spectra seen in training")
             axes.set_title(SYMBOLS[label] if key == "crb_ratio" else title(label), fontweight="normal")
             _plain_log(axes)
+            axes.xaxis.set_minor_formatter(NullFormatter())
         row[0].set_ylabel(names.get(key, key))
         handles = _handles(curves, labels, marker="o")
         handles += [
