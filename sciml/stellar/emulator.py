@@ -1,10 +1,11 @@
 """A smooth stand-in for synthesis: principal components of a grid of spectra, their coefficients by Gaussian processes.
 
-The flux of a model is mean + sum_k c_k(teff, logg, feh, vmic, alpha) component_k. All coefficients, and the limb
-darkening, share one kernel, a Matern 5/2 with one length a parameter beside a quadratic trend, so that a prediction is
-one vector of correlations times one matrix. Lengths are those with which models left out one by one are found back best
-(in closed form: Rasmussen & Williams 2006, eq. 5.12). Components are kept as Fourier transforms, where broadening is a
-product (`broadening`). Differentiable in all parameters.
+What is emulated is y = ln(tau + 0.01) of the flux exp(-tau): a weak line's optical depth goes by powers of ten with
+abundance and temperature, where its flux bends. y of a model is mean + sum_k c_k(teff, logg, feh, vmic, alpha)
+component_k. All coefficients, and the limb darkening, share one kernel, a Matern 5/2 with one length a parameter beside
+a quadratic trend, so that a prediction is one vector of correlations times one matrix. Lengths are those with which
+models left out one by one are found back best (in closed form: Rasmussen & Williams 2006, eq. 5.12). Flux is given as
+its Fourier transform, where broadening is a product (`broadening`). Differentiable in all parameters.
 """
 
 from collections.abc import Mapping
@@ -17,24 +18,30 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
+from sciml.core.errors import InputError
 from sciml.stellar.broadening import frequencies
 from sciml.stellar.grid import ModelSpectra
 from sciml.stellar.labels import ATMOSPHERIC, PARAMETERS, RANGES
+from sciml.stellar.wavelengths import GRID
 
-EMULATOR_VERSION = 1  # raise it where the same models give another emulator
+EMULATOR_VERSION = 2  # raise it where the same models give another emulator
 # of the Fourier transform, up to 0.5 cycles per km/s: what R = 115,000 lets through beyond is 5e-5 of the continuum
 FREQUENCIES = int(np.searchsorted(frequencies(), 0.5))
 _COLUMNS = [PARAMETERS.index(name) for name in ATMOSPHERIC]
 _TREND = 30.0  # amplitude of the quadratic trend against the kernel's
-_START = (0.5, 1.0, 1.0, 1.5, 2.0)  # lengths, in half ranges
+_START = (1.0, 3.0, 3.0, 3.0, 8.0)  # lengths, in half ranges
+_FIRST_STEP = 0.4  # of their logarithms
+_DEPTH = 0.01  # optical depth below which y is linear in it
+_DARKEST = 1e-4  # flux that is told from none
+_AT_ONCE = 32  # spectra that fit into a core's cache
 
 
 @dataclass(frozen=True)
 class EmulatorSettings:
-    """components: of the flux. searched: models with which lengths are sought, a random part. nugget: variance that is
+    """components: of y. searched: models with which lengths are sought, a random part. nugget: variance that is
     no function of the parameters, over the kernel's (lines that synthesis leaves out here and not there)."""
 
-    components: int = 160
+    components: int = 240
     searched: int = 1200
     nugget: float = 1e-7
 
@@ -50,8 +57,8 @@ class Emulator(nn.Module):
             ("lengths", (len(ATMOSPHERIC),), torch.float64),
             ("weights", (models, components + 1), torch.float64),
             ("offset", (components + 1,), torch.float64),
-            ("mean", (2 * FREQUENCIES,), torch.float32),
-            ("components", (components, 2 * FREQUENCIES), torch.float32),
+            ("mean", (GRID.size,), torch.float32),
+            ("components", (components, GRID.size), torch.float32),
         ):
             self.register_buffer(name, torch.zeros(shape, dtype=kind))
 
@@ -63,8 +70,11 @@ class Emulator(nn.Module):
 
     def spectra(self, coefficients: Tensor) -> Tensor:
         """Fourier transforms (n, frequency) of unbroadened flux, complex."""
-        stacked = torch.addmm(self.mean, coefficients.to(self.mean.dtype), self.components)
-        return torch.view_as_complex(stacked.unflatten(1, (-1, 2)))
+        parts = coefficients.to(self.mean.dtype).split(
+            _AT_ONCE if self.mean.device.type == "cpu" else len(coefficients)
+        )
+        found = [_flux(torch.addmm(self.mean, part, self.components)) for part in parts]
+        return torch.cat([torch.fft.rfft(flux)[:, :FREQUENCIES] for flux in found])
 
     def forward(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Fourier transforms (n, frequency) and limb darkening (n,) at parameters (n, 7)."""
@@ -74,44 +84,47 @@ class Emulator(nn.Module):
 
 def fit_emulator(models: ModelSpectra, settings: EmulatorSettings, seed: int) -> Emulator:
     """Principal components of the models' flux and the processes of their coefficients."""
-    mean, components, coefficients = principal_components(models.flux, settings.components)
+    mean, components, coefficients = principal_components(_depth(models.flux), settings.components)
     inputs = _inputs(torch.from_numpy(models.parameters[:, _COLUMNS]))
     values = np.concatenate([coefficients, models.epsilon[:, None]], 1)
     offset = values.mean(0)
     part = np.random.default_rng(seed).permutation(len(models))[: settings.searched]
     lengths = _best_lengths(inputs[part], values[part] - offset, settings.nugget)
-    weights, _ = _solved(inputs, values - offset, lengths, settings.nugget)
+    weights = _solved(inputs, values - offset, lengths, settings.nugget)[0]
     emulator = Emulator(len(models), len(components))
-    transformed = np.fft.rfft(np.concatenate([mean[None], components]).astype(np.float64))[:, :FREQUENCIES]
-    transformed = transformed.astype(np.complex64)
-    flat = torch.view_as_real(torch.from_numpy(transformed)).flatten(1)
     emulator.load_state_dict(
         {
             "inputs": inputs,
             "lengths": lengths,
             "weights": torch.from_numpy(weights),
             "offset": torch.from_numpy(offset),
-            "mean": flat[0],
-            "components": flat[1:],
+            "mean": torch.from_numpy(mean),
+            "components": torch.from_numpy(components),
         }
     )
     return emulator
 
 
 def load_emulator(state: Mapping[str, Any]) -> Emulator:
-    """The emulator of a state dict."""
+    """The emulator of a state dict. Raises InputError for one of another version."""
+    if state["components"].shape[1] != GRID.size:
+        raise InputError(
+            f"emulator: components of {state['components'].shape[1]} numbers found, expected {GRID.size}; the"
+            " checkpoint was written by another version of this program: train again"
+        )
     emulator = Emulator(*state["weights"].shape[:1], len(state["components"]))
     emulator.load_state_dict(dict(state))
     return emulator.eval()
 
 
-def principal_components(flux: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean (wavelength,), orthonormal components (at most `count`, wavelength) and coefficients (model, count) of flux.
+def principal_components(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean (wavelength,), orthonormal components (at most `count`, wavelength) and coefficients (model, count) of
+    values (model, wavelength).
 
     Through the matrix of inner products of models, which is smaller than that of wavelengths.
     """
-    mean = flux.mean(0, dtype=np.float64).astype(np.float32)
-    centred = flux - mean
+    mean = values.mean(0, dtype=np.float64).astype(np.float32)
+    centred = values - mean
     products = (centred @ centred.T).astype(np.float64)
     variance, vectors = np.linalg.eigh(products)
     order = np.argsort(variance)[::-1][:count]
@@ -121,13 +134,14 @@ def principal_components(flux: np.ndarray, count: int) -> tuple[np.ndarray, np.n
     return mean, components, vectors[:, order] * size
 
 
-def left_out(models: ModelSpectra, emulator: Emulator, settings: EmulatorSettings) -> np.ndarray:
-    """(model,) root mean square error over wavelengths of each model when it is left out of the processes alone."""
-    _, _, coefficients = principal_components(models.flux, settings.components)
-    values = np.concatenate([coefficients, models.epsilon[:, None]], 1) - emulator.offset.numpy()
-    weights, inverse = _solved(emulator.inputs, values, emulator.lengths, settings.nugget)
-    error = weights[:, :-1] / inverse[:, None]
-    return np.sqrt((error**2).sum(1) / models.flux.shape[1])
+def _depth(flux: np.ndarray) -> np.ndarray:
+    """y of flux over continuum."""
+    return np.log(np.maximum(-np.log(np.maximum(flux, _DARKEST)), 0) + _DEPTH)
+
+
+def _flux(depth: Tensor) -> Tensor:
+    """Flux over continuum of y."""
+    return torch.exp(_DEPTH - torch.exp(depth))
 
 
 def _inputs(parameters: Tensor) -> Tensor:
@@ -171,5 +185,7 @@ def _best_lengths(inputs: Tensor, values: np.ndarray, nugget: float) -> Tensor:
         squares = ((weights[:, :-1] / inverse[:, None]) ** 2).sum(1)
         return float(np.log(squares + floor).mean())
 
-    found = minimize(error, np.log(_START), method="Nelder-Mead", options={"maxfev": 120, "xatol": 0.05, "fatol": 1e-3})
-    return torch.from_numpy(np.exp(found.x))
+    start = np.log(_START)
+    simplex = np.vstack([start, start + _FIRST_STEP * np.eye(len(start))])
+    options = {"maxfev": 200, "xatol": 0.05, "fatol": 1e-3, "initial_simplex": simplex}
+    return torch.from_numpy(np.exp(minimize(error, start, method="Nelder-Mead", options=options).x))

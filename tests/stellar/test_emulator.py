@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from sciml.core.errors import InputError
 from sciml.generated.spectra import LineModel
 from sciml.stellar import labels
 from sciml.stellar.emulator import (
+    FREQUENCIES,
     Emulator,
     EmulatorSettings,
     fit_emulator,
-    left_out,
     load_emulator,
     principal_components,
 )
@@ -56,9 +57,9 @@ def test_components_are_orthonormal_and_give_the_models_back(learned: ModelSpect
 
 
 def test_what_it_learned_it_knows(learned: ModelSpectra, emulator: Emulator) -> None:
-    mean, components, coefficients = principal_components(learned.flux, SETTINGS.components)
-    kept = np.fft.irfft(np.fft.rfft(mean + coefficients @ components)[:, : emulator.mean.numel() // 2], n=GRID.size)
-    np.testing.assert_allclose(flux_of(emulator, learned.parameters), kept, atol=1e-3)
+    whole = fit_emulator(learned, EmulatorSettings(components=len(learned), searched=120), 0)
+    kept = np.fft.irfft(np.fft.rfft(learned.flux)[:, :FREQUENCIES], n=GRID.size)
+    np.testing.assert_allclose(flux_of(whole, learned.parameters), kept, atol=1e-3)
     with torch.no_grad():
         epsilon = emulator(torch.from_numpy(learned.parameters))[1].numpy()
     np.testing.assert_allclose(epsilon, learned.epsilon, atol=1e-3)
@@ -70,13 +71,6 @@ def test_it_is_close_to_models_that_it_has_not_seen(learned: ModelSpectra, emula
     few = fit_emulator(learned.select(np.arange(40)), SETTINGS, 0)
     assert np.percentile(error, 95) < 0.01
     assert np.sqrt((error**2).mean()) < 0.5 * np.sqrt(((flux_of(few, test.parameters) - test.flux) ** 2).mean())
-
-
-def test_models_left_out_are_missed_as_much_as_unseen_ones(learned: ModelSpectra, emulator: Emulator) -> None:
-    test = made(40, 2)
-    seen = np.sqrt(((flux_of(emulator, test.parameters) - test.flux) ** 2).mean(1))
-    ratio = np.median(left_out(learned, emulator, SETTINGS)) / np.median(seen)
-    assert 0.4 < ratio < 2.5
 
 
 def test_its_derivatives_are_those_of_differences(emulator: Emulator) -> None:
@@ -98,3 +92,9 @@ def test_its_state_is_all_there_is(emulator: Emulator) -> None:
     again = load_emulator(emulator.state_dict())
     star = labels.draw(4, 9, "paper")
     np.testing.assert_array_equal(flux_of(again, star), flux_of(emulator, star))
+
+
+def test_a_checkpoint_of_another_version_is_refused(emulator: Emulator) -> None:
+    state = emulator.state_dict()
+    with pytest.raises(InputError, match="another version"):
+        load_emulator(state | {"components": state["components"][:, :100]})
