@@ -28,6 +28,8 @@ def job(config: StellarConfig, engine: Engine) -> str:
     for note in notes:
         print(note, flush=True)
     stages = _stages(config, stores)
+    checkpoint = absolute(config.checkpoint)
+    trained.load_tools(checkpoint, trained.identity(checkpoint))  # refuse a bad one before any work
     engine.run.write_json(PLACES, {"places": taken})
     urls = {number: engine.stage(stage).url for number, stage in stages.items()}
     places = [(number, item) for number, items in stores.items() for item in items]

@@ -55,6 +55,15 @@ MEANING = {  # in the order of the bits by which stores hold them: new ones come
 }
 
 
+# what is said beside labels and not against them
+NOTICES = ("vacuum", "vsini_upper_limit", "lower_resolution", "partly_observed", "outside_training")
+
+
+def doubts(flags: Sequence[str]) -> tuple[str, ...]:
+    """Flags that cast doubt on labels."""
+    return tuple(flag for flag in flags if flag not in NOTICES)
+
+
 @dataclass(frozen=True, eq=False)
 class Measured:
     """Labels by one method: mean (4,), covariance (4, 4) of LABELS, NaN where not measured. vsini_is: `rotation`

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sciml.report.page import Illustration, Section, Table
+from sciml.report.page import Illustration, Section
 from sciml.report.results import Finding
 from sciml.stellar.answers import Answers, Truth
 from sciml.stellar.figures import (
@@ -20,7 +20,7 @@ from sciml.stellar.figures import (
 from sciml.stellar.labels import LABELS, UNITS
 from sciml.stellar.paper import MEAN_ABSOLUTE_ERRORS, NETWORKS, SHORT
 from sciml.stellar.scores import COOLEST_TRUSTED, LEAK, leaks, node_ratio, score_rows, summarise
-from sciml.stellar.spectrum_figures import Star, StarFit, attention_figure, star_figure, stars_figure
+from sciml.stellar.spectrum_figures import attention_figure
 from sciml.stellar.tables import (
     DIGITS,
     NAMES,
@@ -29,16 +29,14 @@ from sciml.stellar.tables import (
     label_coverage_table,
     name_of,
     node_table,
-    observed_table,
     ratio_table,
     span_of,
-    sun_table,
 )
 
 TITLES = {
     "snr20": "The whole grid at SNR 20",
     "snr100_limited": "4000 to 6000 K at SNR 100",
-    "observed": "Real stars",
+    "observed": "Synthetic stars with all that befalls real spectra",
 }
 SNAPPED = 0.95  # a ratio whose interval lies below it is named
 SHOWN = ("chi2", "ridge", "resnet", "dae_attention", "dae_attention_full", "sciml")  # in figures, where there are many
@@ -173,81 +171,6 @@ def _snapping(scores: Mapping[str, Mapping[str, Any]]) -> str:
     if not named:
         return "No method snaps to the grid's nodes."
     return f"Snapping to nodes: {'; '.join(named)}."
-
-
-def observed_finding(
-    stars: Sequence[Star], fits: Sequence[StarFit] = (), sun: Sequence[Star] = (), paragraphs: Sequence[str] = ()
-) -> Finding:
-    """Real stars. Scored: those that calibrate no line, of COOLEST_TRUSTED and hotter. sun: what table 4 shows."""
-    scored = [star for star in stars if star.trusted and not star.calibrates]
-    methods = list(dict.fromkeys(method for star in stars for method in star.answers))
-    scores = {method: observed_scores(scored, method) for method in methods}
-    rows = []
-    for star in stars:
-        for method, (mean, sigma) in star.answers.items():
-            row: dict[str, Any] = {
-                "experiment": "observed", "model": method, "unit": star.name, "n": 1, "scored": star in scored,
-                "flags": ", ".join(star.flags.get(method, ())),
-            }  # fmt: skip
-            for i, label in enumerate(LABELS):
-                row |= {f"true_{label}": star.literature[i], f"found_{label}": mean[i], f"sigma_{label}": sigma[i]}
-            rows.append(row)
-    blocks: list[Illustration | Table] = [observed_table(scores)] if scored else []
-    blocks.append(
-        Illustration(
-            "observed-stars", stars_figure(stars, labels=SHORT),
-            f"Answers less literature of {len(stars)} real spectra, one standard deviation; grey: the literature's.",
-            "Dots with error bars of each method, by star and label.",
-        )
-    )  # fmt: skip
-    if sun:
-        blocks.append(sun_table(sun))
-    blocks += [
-        Illustration(
-            f"observed-fit-{number}", star_figure(fit),
-            f"{fit.name}: chi-square of each order, and spectrum, model of {name_of(fit.method)} and residual.",
-            "Bars of chi-square by order above spectra with model and residual.",
-        )
-        for number, fit in enumerate(fits)
-    ]  # fmt: skip
-    section = Section(TITLES["observed"], [_observed_verdict(scores, scored), *paragraphs], blocks)
-    return Finding("observed", pd.DataFrame(rows), scores, [section])
-
-
-def observed_scores(stars: Sequence[Star], method: str) -> dict[str, Any]:
-    """median_error_*, median_sigma_*, mae_*, coverage1_* of one method; n stars, n_flagged. Labels without literature
-    are left out; flagged answers count like others."""
-    answered = [star for star in stars if method in star.answers]
-    flagged = sum(bool(star.flags.get(method)) for star in answered)
-    out: dict[str, Any] = {"n": len(answered), "n_flagged": flagged}
-    for i, label in enumerate(LABELS):
-        known = [star for star in answered if np.isfinite(star.literature[i])]
-        error = np.array([abs(star.answers[method][0][i] - star.literature[i]) for star in known])
-        sigma = np.array([star.answers[method][1][i] for star in known])
-        both = np.hypot(sigma, np.nan_to_num([star.uncertainty[i] for star in known])) if known else sigma
-        values = {
-            "median_error": np.median(error) if known else None,
-            "median_sigma": np.median(sigma) if known else None,
-            "mae": error.mean() if known else None,
-            "coverage1": (error <= both).mean() if known else None,
-        }
-        out |= {f"{key}_{label}": None if value is None else float(value) for key, value in values.items()}
-    return out
-
-
-def _observed_verdict(scores: Mapping[str, Mapping[str, Any]], stars: Sequence[Star]) -> str:
-    known = {m: s for m, s in scores.items() if s["median_error_teff"] is not None}
-    if not known:
-        return (
-            f"No real star of {COOLEST_TRUSTED:.0f} K or hotter that did not calibrate the lines: nothing is scored;"
-            " the figure shows what there is."
-        )
-    parts = [
-        f"{name_of(m)} errs by {s['median_error_teff']:.0f} K, {s['median_error_logg'] or 0:.2f} dex and"
-        f" {s['median_error_feh'] or 0:.2f} dex in the median ({s['n_flagged']} of {s['n']} flagged)"
-        for m, s in sorted(known.items(), key=lambda item: item[1]["median_error_teff"])
-    ]
-    return f"Against the literature of {len(stars)} real spectra (Teff, log g, [M/H]): {'; '.join(parts)}."
 
 
 def limits_section(paragraphs: Sequence[str] = ()) -> Section:

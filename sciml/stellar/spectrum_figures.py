@@ -27,13 +27,15 @@ LINES = (
     (5302.30, "Fe I"), (5316.62, "Fe II"), (5324.18, "Fe I"), (5328.04, "Fe I"), (5336.79, "Ti II"),
     (5341.02, "Fe I"), (5349.47, "Ca I"), (5371.49, "Fe I"),
 )  # fmt: skip
+_BESIDE = 2.0  # [A] shown beside the pixels of a fit
 _MAPS = ("first map", "second map", "third map")
 
 
 @dataclass(frozen=True, eq=False)
 class StarFit:
     """A real star and the model that a method answers with. wave: (order, pixel) [A, rest frame]; flux, model: over
-    continuum; used: bool, pixels of the fit; chi_square: (order,) reduced, NaN where an order was not used."""
+    continuum; used: bool, pixels of the fit; chi_square: (order,) reduced, NaN where an order was not used, and
+    throughout where the noise is not known."""
 
     name: str
     method: str
@@ -43,12 +45,26 @@ class StarFit:
     used: np.ndarray
     chi_square: np.ndarray
 
+    @property
+    def noise_known(self) -> bool:
+        return bool(np.isfinite(self.chi_square).any())
+
+    @property
+    def misfit(self) -> np.ndarray:
+        """(order,) of each: reduced chi-square, or where the noise is not known the rms residual [% of continuum]."""
+        if self.noise_known:
+            return self.chi_square
+        square = np.where(self.used, (self.flux - self.model) ** 2, np.nan)
+        count = np.isfinite(square).sum(1)
+        return np.where(count > 0, 100 * np.sqrt(np.nansum(square, 1) / np.maximum(count, 1)), np.nan)
+
 
 @dataclass(frozen=True, eq=False)
 class Star:
     """A real star: answers of methods and the literature. answers: method -> (mean (4,), sigma (4,)); flags: method ->
     what it holds against its own answer; literature, uncertainty: (4,), NaN where there is none; source: of the
-    literature; calibrates: whether the list of lines was fitted to it; note: shown beside its name."""
+    literature; calibrates: whether the list of lines was fitted to it; note: shown beside its name; same_as: the star,
+    where several spectra are of one."""
 
     name: str
     answers: Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -58,6 +74,12 @@ class Star:
     source: str
     calibrates: bool = False
     note: str = ""
+    same_as: str = ""
+
+    @property
+    def of(self) -> str:
+        """Which star it is."""
+        return self.same_as or self.name
 
     @property
     def trusted(self) -> bool:
@@ -105,13 +127,14 @@ def attention_figure(
 
 
 def star_figure(fit: StarFit, *, orders: Sequence[int] | None = None) -> Figure:
-    """Chi-square of each order of a real star, and its spectrum with model and residual in some (default: the order of
-    Mg b and the worst of the others)."""
+    """Chi-square of each order of a real star (rms residual where the noise is not known), and its spectrum with model
+    and residual in some orders (default: that of Mg b and the worst of the others)."""
     with style.rc():
         shown = list(orders) if orders is not None else _telling(fit)
         figure = style.new_figure(WIDTH, 2.3 + 2.9 * len(shown))
         grid = figure.add_gridspec(1 + 2 * len(shown), 1, height_ratios=[2.0] + [2.2, 1.0] * len(shown))
-        _draw_chi_squares(figure.add_subplot(grid[0]), fit, shown)
+        told, unit = ("reduced χ² =", "") if fit.noise_known else ("rms residual", " %")
+        _draw_misfits(figure.add_subplot(grid[0]), fit, shown)
         for block, order in enumerate(shown):
             upper, lower = _stacked(figure, grid, 1 + 2 * block, 2)
             used = fit.used[order] & np.isfinite(fit.flux[order])
@@ -127,17 +150,19 @@ def star_figure(fit: StarFit, *, orders: Sequence[int] | None = None) -> Figure:
             upper.set_ylim(min(0.0, float(np.nanquantile(seen, 0.001))), 1.2)
             for axes in (upper, lower):
                 _shade(axes, fit.wave[order], ~used)
+            if used.any():  # the list of lines may end within an order
+                upper.set_xlim(*(fit.wave[order][used][[0, -1]] + [-_BESIDE, _BESIDE]))
             upper.set_ylabel("flux / continuum")
             lower.set_ylabel("residual")
             upper.set_title(
-                f"{fit.wave[order, 0]:.0f}–{fit.wave[order, -1]:.0f} Å,  reduced χ² = {fit.chi_square[order]:.2f}",
+                f"{fit.wave[order, 0]:.0f}–{fit.wave[order, -1]:.0f} Å,  {told} {fit.misfit[order]:.2f}{unit}",
                 fontweight="normal",
             )
         lower.set_xlabel("wavelength in air, rest frame [Å]")
         figure.align_ylabels()
         handles = [
             Line2D([], [], color=style.OBSERVED, linewidth=1, label=fit.name),
-            Line2D([], [], color=style.colour(1), label=f"model of {fit.method}"),
+            Line2D([], [], color=style.colour(1), label=f"model of {fit.method}" if fit.method else "best model"),
             Line2D([], [], color=style.colour(0), linewidth=1, label="observed less model"),
             Patch(color=style.GAP, label="not used"),
         ]
@@ -146,17 +171,21 @@ def star_figure(fit: StarFit, *, orders: Sequence[int] | None = None) -> Figure:
 
 
 def stars_figure(stars: Sequence[Star], *, labels: Mapping[str, str] | None = None) -> Figure:
-    """Answers of methods less the literature of real stars, a panel for each label. Open dots are flagged answers, grey
-    bands the literature's own uncertainty."""
+    """Answers of methods less the literature of real stars, a panel for each label that is known of any. Open dots are
+    flagged answers, grey bands the literature's own uncertainty."""
     if not stars:
         raise ValueError("figure of stars: no star to draw; a blank panel is a mistake")
+    if not any(np.isfinite(star.literature).any() for star in stars):
+        raise ValueError("figure of stars: nothing is known of any; blank panels are a mistake")
     labels = labels or {}
     methods = list(dict.fromkeys(method for star in stars for method in star.answers))
     step = 0.7 / max(len(methods), 2)
     with style.rc():
         figure = style.new_figure(WIDTH, 1.1 + len(stars) * (0.2 + 0.12 * max(len(methods), 2)))
-        row = figure.subplots(1, COUNT, sharey=True)
-        for i, (axes, label) in enumerate(zip(row, LABELS, strict=True)):
+        known = [i for i in range(COUNT) if any(np.isfinite(star.literature[i]) for star in stars)]
+        row = figure.subplots(1, len(known), sharey=True, squeeze=False)[0]
+        for i, axes in zip(known, row, strict=True):
+            label = LABELS[i]
             axes.axvline(0, color=style.OBSERVED, linewidth=0.9, zorder=1)
             for place, star in enumerate(stars):
                 if not np.isfinite(star.literature[i]):
@@ -215,16 +244,17 @@ def _stacked(figure: Figure, grid: GridSpec, first: int, count: int) -> list[Axe
     return rows
 
 
-def _draw_chi_squares(axes: Axes, fit: StarFit, shown: Sequence[int]) -> None:
-    places = np.arange(len(fit.chi_square))
-    known = np.isfinite(fit.chi_square)
+def _draw_misfits(axes: Axes, fit: StarFit, shown: Sequence[int]) -> None:
+    places = np.arange(len(fit.misfit))
+    known = np.isfinite(fit.misfit)
     colours = [style.colour(1) if order in shown else "#9fb6c8" for order in places]
-    axes.bar(places, np.where(known, fit.chi_square, 0.0), color=colours, width=0.7)
+    axes.bar(places, np.where(known, fit.misfit, 0.0), color=colours, width=0.7)
     for order in places[~known]:
         axes.annotate("not used", (order, 0), (0, 3), textcoords="offset points", ha="center", fontsize=8)
-    axes.axhline(1, color=style.OBSERVED, linewidth=0.8)
+    if fit.noise_known:
+        axes.axhline(1, color=style.OBSERVED, linewidth=0.8)
     axes.set_xticks(places, [f"{w[0]:.0f}–{w[-1]:.0f}" for w in fit.wave])
-    axes.set(ylabel="reduced χ²", xlabel="order [Å]")
+    axes.set(ylabel="reduced χ²" if fit.noise_known else "rms residual [%]", xlabel="order [Å]")
     axes.grid(axis="x", visible=False)
 
 
@@ -237,7 +267,7 @@ def _attended(wave: np.ndarray, maps: np.ndarray) -> list[int]:
 
 def _telling(fit: StarFit) -> list[int]:
     magnesium = _order_of(fit.wave, 5172.68)
-    worst = [k for k in np.argsort(np.nan_to_num(fit.chi_square))[::-1] if k != magnesium]
+    worst = [k for k in np.argsort(np.nan_to_num(fit.misfit))[::-1] if k != magnesium]
     return sorted([magnesium, *(int(order) for order in worst[:1])])
 
 

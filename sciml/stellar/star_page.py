@@ -9,18 +9,20 @@ import pandas as pd
 
 from sciml.report.page import Cell, Illustration, Section, Table, provenance
 from sciml.report.results import Finding, write_report
-from sciml.stellar import report, spectrum_figures
-from sciml.stellar.apply import CHI2, MEANING, METHODS_DISAGREE, Measured
+from sciml.stellar import observed, report, spectrum_figures
+from sciml.stellar.apply import CHI2, COOLEST, MEANING, METHODS_DISAGREE, Measured, doubts
 from sciml.stellar.benchmarks import Benchmark, Known, benchmark
 from sciml.stellar.config import StellarConfig
 from sciml.stellar.labels import LABELS, UNITS
-from sciml.stellar.scores import COOLEST_TRUSTED
+from sciml.stellar.paper import SHORT
 from sciml.stellar.star_record import Record
 from sciml.stellar.tables import DIGITS, NAMES, name_of
 from sciml.stellar.trained import OBSERVED, TrainedRun, read_trained
 
 MOST_ROWS, MOST_FIGURES = 60, 8  # of the page; tables in files hold all
+MOST_LETTERS = 16  # of a file's name
 USUAL_POWER = 115_000.0
+CONSISTENCY = "internal consistency only"
 Named = tuple[str, Record]  # where a spectrum came from, and what was found
 
 
@@ -70,9 +72,14 @@ def write(
 
 
 def _titles(stars: Sequence[Named]) -> list[str]:
-    """Name of each star; with its file's where several spectra are of one star."""
+    """Name of each star; with the end of its file's where several are called so."""
     count = Counter(star.name for _, star in stars)
-    return [star.name if count[star.name] == 1 else f"{star.name} ({file.rsplit('/', 1)[-1]})" for file, star in stars]
+    return [star.name if count[star.name] == 1 else f"{star.name} ({_ending(file)})" for file, star in stars]
+
+
+def _ending(file: str) -> str:
+    name = file.rsplit("/", 1)[-1]
+    return name if len(name) <= MOST_LETTERS else "…" + name[-MOST_LETTERS:]
 
 
 def _asked(trained: TrainedRun) -> list[str]:
@@ -98,18 +105,20 @@ def _asked(trained: TrainedRun) -> list[str]:
 def _measured(
     stars: Sequence[Named], titles: Sequence[str], failed: Mapping[str, str], paragraphs: Sequence[str]
 ) -> Finding:
-    methods = list(dict.fromkeys(one.method for _, star in stars for one in star.methods))
-    scores: dict[str, dict[str, Any]] = {}
-    for method in methods:
-        answers = [star.method(method) for _, star in stars]
-        flags = Counter(flag for _, star in stars for one in star.methods if one.method == method for flag in one.flags)
-        scores[method] = {
-            "n": len(stars),
-            "n_answered": sum(answer is not None for answer in answers),
-            "n_flagged": sum(bool(one.flags) for _, star in stars for one in star.methods if one.method == method),
+    answers: dict[str, list[Measured]] = {}
+    for _, star in stars:
+        for one in star.methods:
+            answers.setdefault(one.method, []).append(one)
+    scores: dict[str, dict[str, Any]] = {
+        method: {
+            "n": len(given),
+            "n_answered": sum(bool(np.isfinite(one.mean).all()) for one in given),
+            "n_flagged": sum(bool(doubts(one.flags)) for one in given),
             "n_failed": len(failed),
-            "flags": dict(flags),
+            "flags": dict(Counter(flag for one in given for flag in one.flags)),
         }
+        for method, given in answers.items()
+    }
     rows = [
         {"experiment": "stars", "model": one.method, "unit": title, "n": 1, "flags": ", ".join(one.flags)}
         | {f"found_{label}": value for label, value in zip(LABELS, one.mean, strict=True)}
@@ -118,7 +127,7 @@ def _measured(
         for one in star.methods
     ]
     best = scores[CHI2]
-    summary = f"{len(stars)} spectra measured, {best['n_flagged']} of them with a flag"
+    summary = f"{len(stars)} spectra measured, {best['n_flagged']} of them with a flag that casts doubt on the labels"
     summary += f"; {len(failed)} could not be measured." if failed else "."
     blocks = [_table(stars, titles)]
     used = sorted({flag for _, star in stars for one in star.methods for flag in one.flags})
@@ -136,7 +145,7 @@ def _table(stars: Sequence[Named], titles: Sequence[str]) -> Table:
     rows = []
     for title, (_, star) in zip(titles, stars, strict=True):
         detail = [] if star.resolving_power == USUAL_POWER else [f"R = {star.resolving_power:,.0f}"]
-        detail += [star.notes] if star.notes else []
+        detail += _marks(star) + ([star.notes] if star.notes else [])
         for number, one in enumerate(star.methods):
             rv = "–" if not np.isfinite(star.rv) else _number(star.rv, star.rv_sigma, 3)
             snr = "–" if not np.isfinite(star.snr) else f"{star.snr:.0f}"
@@ -162,6 +171,13 @@ def _table(stars: Sequence[Named], titles: Sequence[str]) -> Table:
     return Table("Labels", header, rows[:MOST_ROWS], notes)
 
 
+def _marks(star: Record) -> list[str]:
+    """What a reader must know before he uses the labels."""
+    known = benchmark(star.name)
+    cool = "cool" in star.flags or (known is not None and known.known.values[0] < COOLEST)
+    return ["calibrates the lines"] * (known is not None and known.calibrates) + [CONSISTENCY] * cool
+
+
 def _label(one: Measured, column: int) -> Cell:
     label, digits = LABELS[column], min(DIGITS[LABELS[column]], 2)
     if not np.isfinite(one.mean[column]):
@@ -180,7 +196,7 @@ def _number(value: float, sigma: float, digits: int) -> str:
 
 def _fit(title: str, star: Record) -> spectrum_figures.StarFit:
     return spectrum_figures.StarFit(
-        title, CHI2, star.wave, star.flux, star.model, np.isfinite(star.residual), star.order_chi_square
+        title, SHORT[CHI2], star.wave, star.flux, star.model, np.isfinite(star.residual), star.order_chi_square
     )
 
 
@@ -189,13 +205,18 @@ def _fits_section(fits: Sequence[spectrum_figures.StarFit]) -> Section:
         Illustration(
             f"fit-{number}",
             spectrum_figures.star_figure(fit),
-            f"{fit.name}: χ² of each order over its degrees of freedom, by photon noise alone, and spectrum, best model"
-            " and residual of two orders.",
-            "Bars of chi-square by order above spectra with model and residual.",
+            f"{fit.name}: {_of_orders(fit)}, and spectrum, best model and residual of two orders.",
+            "Bars by order above spectra with model and residual.",
         )
         for number, fit in enumerate(fits)
     ]
     return Section("Best models", ["How the best models fit: known stars first, then those that fit worst."], pictures)
+
+
+def _of_orders(fit: spectrum_figures.StarFit) -> str:
+    if fit.noise_known:
+        return "χ² of each order over its degrees of freedom, by photon noise alone"
+    return "rms residual of each order over the continuum (the file says nothing of its noise)"
 
 
 def _known(stars: Sequence[Named], titles: Sequence[str], rows: Sequence[int]) -> Finding:
@@ -205,15 +226,15 @@ def _known(stars: Sequence[Named], titles: Sequence[str], rows: Sequence[int]) -
         star, found = stars[row][1], benchmark(stars[row][1].name)
         assert found is not None
         answers = {one.method: (one.mean, one.sigma) for one in star.methods if star.method(one.method)}
-        flags = {one.method: one.flags for one in star.methods}
+        flags = {one.method: doubts(one.flags) for one in star.methods}
         compared.append(_compared(titles[row], found, answers, flags))
         tables.append((titles[row], found, answers))
     sun = [star for star in compared if star.calibrates]
     said = [
-        f"Stars that calibrated the list of lines are marked and not scored; below {COOLEST_TRUSTED:.0f} K answers are"
+        f"Stars that calibrated the list of lines are marked and not scored; below {COOLEST:.0f} K answers are"
         " for internal consistency only and not scored either."
     ]
-    finding = report.observed_finding(compared, sun=sun, paragraphs=said)
+    finding = observed.observed_finding(compared, sun=sun, paragraphs=said)
     (section,) = finding.sections
     blocks = [*section.blocks, _literature(tables)]
     return Finding(
@@ -236,6 +257,7 @@ def _compared(
         np.array([*found.known.sigma, *unknown]),
         found.known.source,
         found.calibrates,
+        same_as=found.name,
     )
 
 
@@ -245,11 +267,11 @@ def _literature(
     """Each star: what is known and how far answers are from it."""
     rows = []
     for title, found, answers in tables:
-        marks = ["calibrates the lines"] * found.calibrates
-        marks += ["internal consistency only"] * (found.known.values[0] < COOLEST_TRUSTED)
+        marks = ["calibrates the lines"] * found.calibrates + [CONSISTENCY] * (found.known.values[0] < COOLEST)
         for number, known in enumerate((found.known, *found.others)):
             first = Cell("", "") if number else Cell(title, ", ".join(marks))
-            rows.append([first, Cell("another source" if number else "literature", known.source), *_cells(known)])
+            source = known.source if known.checked else f"{known.source}; values not checked against it"
+            rows.append([first, Cell("another source" if number else "literature", source), *_cells(known)])
         for method, (mean, sigma) in answers.items():
             off = np.asarray(mean)[:3] - found.known.values
             cells = [_three(mean[i], sigma[i], i, _signed(off[i], i)) for i in range(3)]

@@ -1,20 +1,20 @@
 """The page: the paper's tables are whole, the sentences say who won, leaks and limits are named."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sciml.report.page import Page, Section, Table, render
 from sciml.stellar.labels import LABELS
+from sciml.stellar.observed import observed_finding, observed_scores
 from sciml.stellar.paper import MEAN_ABSOLUTE_ERRORS, METHODS, SHORT
 from sciml.stellar.report import (
     attention_section,
     curves_section,
     finding,
     limits_section,
-    observed_finding,
-    observed_scores,
     paper_section,
     verdict,
 )
@@ -123,6 +123,8 @@ def test_real_stars_that_count():
     assert s["median_error_vsini"] == pytest.approx(0.0)  # one star has no literature value
     assert list(found.table.loc[found.table["model"] == "chi2", "scored"]) == [False, False, True, True]
     assert "errs by 75 K" in found.sections[0].paragraphs[0]
+    again = observed_finding([*stars, replace(stars[3], name="HD 2, another night", same_as="HD 2")])
+    assert again.scores["chi2"] == s | {"n_spectra": 3}  # of stars, not of spectra
     only = observed_finding(stars[:2])
     assert "nothing is scored" in only.sections[0].paragraphs[0]
     assert only.scores["chi2"]["mae_teff"] is None
