@@ -39,7 +39,7 @@ def job(config: StellarConfig, engine: Engine) -> str:
     """All experiments, and what other runs need to use the networks."""
     findings, results, flags, others, published = {}, {}, {}, [], []
     stores = model_stores(config, engine)
-    setups = _setups(config, engine, stores)
+    setups = setups_of(config, engine, stores)
     errors_of = stellar_flags.emulator_errors(config, engine, stores)
     for setup, depends in setups:
         name = setup.experiment.name
@@ -87,7 +87,7 @@ def _gpu_speed(setup: Setup) -> float | None:
 def plan(config: StellarConfig, planned: Plan) -> None:
     """Say what `job` would do."""
     stores = model_stores(config, planned)
-    setups = _setups(config, planned, stores)
+    setups = setups_of(config, planned, stores)
     errors_of = stellar_flags.emulator_errors(config, planned, stores)
     for setup, depends in setups:
         _, answered, _ = _answers(config, planned, setup, depends)
@@ -96,7 +96,7 @@ def plan(config: StellarConfig, planned: Plan) -> None:
         learning(config, planned, setup, depends, answered)
 
 
-def _setups(
+def setups_of(
     config: StellarConfig, engine: Engine | Plan, stores: Mapping[str, StoreRef]
 ) -> list[tuple[Setup, dict[str, Any]]]:
     """Each experiment with model spectra and their emulator, and what its results depend on beside its name."""

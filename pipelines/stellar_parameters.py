@@ -9,7 +9,7 @@ if __name__ == "__main__":  # from a checkout or a submitted working directory, 
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cluster.job import Engine, Plan, run_job
-from pipelines import stellar_apply, stellar_grid, stellar_networks
+from pipelines import stellar_apply, stellar_grid, stellar_networks, stellar_search
 from sciml.stellar.config import StellarConfig
 
 
@@ -26,6 +26,8 @@ def plan(config: StellarConfig, planned: Plan) -> None:
 def _flow(config: StellarConfig) -> ModuleType:
     if config.apply:
         return stellar_apply
+    if config.search:
+        return stellar_search
     return stellar_grid if config.only == "grid" else stellar_networks
 
 

@@ -11,6 +11,7 @@ from sciml.core.urls import absolute
 from sciml.stellar.emulator import EmulatorSettings
 from sciml.stellar.networks import PRESETS as NETWORK_PRESETS
 from sciml.stellar.networks import Settings
+from sciml.stellar.search import read_result, taken
 from sciml.stellar.steps import METHODS
 
 Model = Literal["all", "chi2", "ridge", "sciml", "resnet", "attention", "dae_resnet", "dae_attention", "resnet_full",
@@ -45,6 +46,9 @@ class StellarConfig(Config):
         ("grid",), description="whole grid at --snr, the paper's limited one at 100, all that befalls real spectra"
     )
     models: tuple[Model, ...] = Field(("chi2", "ridge", "sciml"), description="methods; all for every one")
+    search: bool = Field(False, description="search settings of sciml; writes RUN/search.json")
+    search_trials: int = Field(20, ge=1, description="settings that a search tries")
+    search_result: str = Field("", description="search.json of a search whose best settings sciml takes")
     learning_curve: bool = Field(False, description="also train sciml with 1/16 and 1/4 of its spectra")
     snr: float = Field(20.0, gt=1, description="signal to noise of the whole grid's experiment, per pixel of continuum")
 
@@ -99,6 +103,8 @@ class StellarConfig(Config):
         made_from = [name for name in ("atmospheres", "linelist") if getattr(self, name)]
         if self.source == "generated" and (made_from or self.store):
             raise ValueError(f"--{(made_from or ['store'])[0]} would not be read; it needs --source atlas9")
+        if self.search and (self.search_result or self.learning_curve or self.only or len(self.experiment) > 1):
+            raise ValueError("--search takes one --experiment, without --only, --learning-curve and --search-result")
         if self.learning_curve and (self.only or "sciml" not in self.methods):
             raise ValueError(
                 "--learning-curve trains sciml, which this run does not; add it to --models, without --only"
@@ -126,8 +132,9 @@ class StellarConfig(Config):
 
     @property
     def settings(self) -> Settings:
-        """Of the networks under this preset."""
-        return NETWORK_PRESETS[_NETWORKS[self.preset]]
+        """Of the networks under this preset, ours as a search found it where its result is given."""
+        made = NETWORK_PRESETS[_NETWORKS[self.preset]]
+        return taken(made, read_result(self.search_result)) if self.search_result else made
 
     @property
     def instrument(self) -> str:

@@ -173,7 +173,7 @@ def train_network(
     with seeded(seed):
         model = new_network(name, settings, source.shape)
     if isinstance(model, SciMLNet):
-        model.load(_components(source, settings, seed) if made is None else made)
+        model.load(components_of(source, settings, seed) if made is None else made)
     if isinstance(model, Denoised) and denoiser is not None:
         model.denoiser.load_state_dict(denoiser["model"])
     phases = _phases(name, model, source, settings, seed, denoiser is None, str(engine.get("device", "cpu")))
@@ -338,7 +338,7 @@ def _told(report: Report, before: int, phase: str, last: bool) -> Report:
     return tell
 
 
-def _components(source: Source, settings: Settings, seed: int) -> Compression:
+def components_of(source: Source, settings: Settings, seed: int) -> Compression:
     """From noise-free spectra, drawn in blocks, and their derivatives where the source gives them. Pixels that none of
     them has are none of the projection's."""
     clean, block, used = [], 200, torch.zeros(source.shape, dtype=torch.bool)

@@ -28,7 +28,7 @@ WORDS = tuple(
 
 
 def job(config: StellarConfig, engine: Engine) -> str:
-    for setup, depends in stellar_networks._setups(config, engine, model_stores(config, engine)):
+    for setup, depends in stellar_networks.setups_of(config, engine, model_stores(config, engine)):
         stellar_networks._answers(config, engine, setup, depends)
     engine.run.write_json("metrics.json", {"created": "2026-01-01T00:00:00+00:00"})
     return "done"

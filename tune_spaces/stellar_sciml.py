@@ -1,0 +1,11 @@
+"""Search space of our network of stellar parameters: pure data, entries as in `grace_lstm`."""
+
+SPACE = {
+    "width": ("choice", [64, 128, 192, 256]),
+    "blocks": ("integer", 1, 4),
+    "inner": ("choice", [64, 128, 256]),
+    "steps": ("integer", 1, 2),
+    "learning_rate": ("loguniform", 5e-4, 1e-2),
+    "weight_decay": ("loguniform", 1e-6, 1e-2),
+    "batch_size": ("choice", [256, 512, 1024, 2048]),
+}
