@@ -7,9 +7,8 @@ from typing import Literal
 import numpy as np
 
 from sciml.core.errors import InputError
-from sciml.stellar.labels import LABELS
+from sciml.stellar.labels import COUNT
 
-COUNT = len(LABELS)
 Kind = Literal["continuous", "node"]
 
 

@@ -19,8 +19,8 @@ from matplotlib.ticker import (
 from scipy.stats import chi2, norm
 
 from sciml.report import style
-from sciml.stellar.answers import COUNT, Answers, Truth, mahalanobis
-from sciml.stellar.labels import LABELS, RANGES, UNITS
+from sciml.stellar.answers import Answers, Truth, mahalanobis
+from sciml.stellar.labels import COUNT, LABELS, RANGES, UNITS
 from sciml.stellar.scores import LEAK
 
 WIDTH = 10.0  # inches

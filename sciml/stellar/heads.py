@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from sciml.core.errors import ConfigError
-from sciml.stellar.labels import LABELS, scale
+from sciml.stellar.labels import COUNT, scale
 
-COUNT = len(LABELS)
 DIAGONAL, FULL = 2 * COUNT, 2 * COUNT + COUNT * (COUNT - 1) // 2  # numbers a star
 FLOOR = 1e-4  # of half a label's range: 0.3 K, a third of the best that SNR 400 allows; keeps the likelihood bounded
 HIGHEST = 1.0  # of log s: several times the range

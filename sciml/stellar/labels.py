@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import qmc
 
 LABELS = ("teff", "logg", "feh", "vsini")
+COUNT = len(LABELS)
 NUISANCES = ("vmic", "alpha", "vmac")
 PARAMETERS = LABELS + NUISANCES
 ATMOSPHERIC = ("teff", "logg", "feh", "vmic", "alpha")  # what needs a synthesis; the rest are convolutions

@@ -1,7 +1,6 @@
 """What the page of a run is made of: its experiments' findings, the paper's tables, the emulator, other SNRs."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,10 +53,7 @@ def other_snr_section(setup: Setup, results: Results, found: Finding, seed: int)
             truth, results.calibrated("other_snr", snr), resamples=RESAMPLES // 4, seed=seed
         ).items():
             curves[name][snr] = summary
-    made = report.curves_section({}, {}, curves, (setup.experiment.snr, setup.experiment.snr), best)
-    name = setup.experiment.name
-    pictures = [replace(block, name=f"{name.replace('_', '-')}-{block.name}") for block in made.blocks]
-    return Section(f"Other SNRs: {name}", made.paragraphs, pictures)
+    return report.snr_section(curves, setup.experiment.snr, best, setup.experiment.name)
 
 
 def closing_sections(findings: Mapping[str, Finding], setup: Setup) -> list[Section]:

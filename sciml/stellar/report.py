@@ -11,7 +11,6 @@ from sciml.report.results import Finding
 from sciml.stellar.answers import Answers, Truth
 from sciml.stellar.figures import (
     coverage_figure,
-    learning_figure,
     ratio_figure,
     residuals_figure,
     sigmas_figure,
@@ -20,7 +19,6 @@ from sciml.stellar.figures import (
 from sciml.stellar.labels import LABELS, UNITS
 from sciml.stellar.paper import MEAN_ABSOLUTE_ERRORS, NETWORKS, SHORT
 from sciml.stellar.scores import COOLEST_TRUSTED, LEAK, leaks, node_ratio, score_rows, summarise
-from sciml.stellar.spectrum_figures import attention_figure
 from sciml.stellar.tables import (
     DIGITS,
     NAMES,
@@ -188,67 +186,23 @@ def limits_section(paragraphs: Sequence[str] = ()) -> Section:
     )
 
 
-def curves_section(
-    learning: Mapping[str, Mapping[int, Mapping[str, Any]]],
-    flat: Mapping[str, Mapping[str, Any]],
+def snr_section(
     by_snr: Mapping[str, Mapping[float, Mapping[str, Any]]],
-    trained: tuple[float, float],
-    best: Mapping[float, np.ndarray] | None = None,
+    trained: float,
+    best: Mapping[float, np.ndarray],
+    experiment: str,
 ) -> Section:
-    """Learning curves and errors at other SNRs; either may be empty.
-
-    learning: method -> spectra seen -> summary; flat: what learns nothing; by_snr: method -> SNR -> summary; trained:
-    SNRs of training; best: SNR -> (4,) least mean absolute error.
-    """
-    blocks, texts = [], []
-    if learning:
-        few, many = (
-            {m: curve[f(curve)]["crb_ratio_teff"] for m, curve in learning.items() if curve} for f in (min, max)
-        )
-        gains = ", ".join(f"{name_of(m)} {few[m] or np.nan:.2f} to {many[m] or np.nan:.2f}" for m in few)
-        texts.append(f"With more spectra seen in training, RMSE over the Cramér-Rao bound of Teff goes: {gains}.")
-        blocks.append(
-            Illustration(
-                "learning", learning_figure(learning, flat, labels=SHORT),
-                "RMSE over the Cramér-Rao bound against spectra seen in training, with 95 % intervals; level lines"
-                " learn nothing.",
-                "Falling curves of each network by number of training spectra, a panel for each label.",
-            )
-        )  # fmt: skip
-    if by_snr:
-        texts.append(
-            f"Trained at SNR {trained[0]:g}{f' to {trained[1]:g}' if trained[1] > trained[0] else ''}, methods are also"
-            f" scored at {', '.join(f'{x:g}' for x in sorted({x for c in by_snr.values() for x in c}))}."
-        )
-        blocks.append(
-            Illustration(
-                "snr", snr_figure(by_snr, trained, best=best, labels=SHORT),
-                "Mean absolute error against SNR with 95 % intervals; grey: SNR of training.",
-                "Falling curves of mean absolute error by SNR, a panel for each label.",
-            )
-        )  # fmt: skip
-    return Section("Learning curves and other SNRs", [" ".join(texts)] if texts else [], blocks)
-
-
-def attention_section(
-    wave: np.ndarray, flux: np.ndarray, maps: np.ndarray, name: str, harm: tuple[float, float] | None = None
-) -> Section:
-    """Figure 5, and what deleting attended pixels does. wave, flux: (order, pixel); maps: (3, order, pixel); name: of
-    the spectrum; harm: mean loss of log likelihood where the 5 % most attended pixels are deleted, and 5 % at random.
-    """
-    text = f"Where the attention network looks in {name}."
-    if harm is not None:
-        more = "hurts more than" if harm[0] > harm[1] else "hurts no more than"
-        text += (
-            f" Deleting the 5 % most attended pixels {more} deleting 5 % at random: log likelihood falls by"
-            f" {harm[0]:.2f} and {harm[1]:.2f} a spectrum."
-        )
+    """Errors at other SNRs than that of training. by_snr: method -> SNR -> summary; best: SNR -> (4,) least mean
+    absolute error."""
+    others = ", ".join(f"{x:g}" for x in sorted({x for curve in by_snr.values() for x in curve}))
     picture = Illustration(
-        "attention", attention_figure(wave, flux, maps),
-        f"Three attention maps above the spectrum of {name}, over an even spread, with lines identified.",
-        "Attention along wavelength above a spectrum; peaks are compared with named lines.",
-    )  # fmt: skip
-    return Section("Attention", [text], [picture])
+        f"{experiment.replace('_', '-')}-snr",
+        snr_figure(by_snr, (trained, trained), best=best, labels=SHORT),
+        "Mean absolute error against SNR with 95 % intervals; grey: SNR of training.",
+        "Falling curves of mean absolute error by SNR, a panel for each label.",
+    )
+    told = f"The paper's networks are trained at SNR {trained:g}; all methods are scored at {others}."
+    return Section(f"Other SNRs: {experiment}", [told], [picture])
 
 
 def _figures(

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from sciml.core.errors import InputError
 from sciml.core.seeds import seed_for
-from sciml.stellar.heads import COUNT, FULL, negative_log_likelihood, scaled
+from sciml.stellar.heads import FULL, negative_log_likelihood, scaled
+from sciml.stellar.labels import COUNT
 from sciml.stellar.samples import SNR, Source, draw
 
 REFERENCE_SNR = 50.0

@@ -16,8 +16,8 @@ from scipy.stats import chi2
 from sciml.core.errors import InputError
 from sciml.metrics.bootstrap import draws, percentile_interval
 from sciml.metrics.ensembles import normal_crps
-from sciml.stellar.answers import COUNT, Answers, Truth, checked, mahalanobis
-from sciml.stellar.labels import LABELS, NODES, RANGES, UNRESOLVED_VSINI
+from sciml.stellar.answers import Answers, Truth, checked, mahalanobis
+from sciml.stellar.labels import COUNT, LABELS, NODES, RANGES, UNRESOLVED_VSINI
 
 WITHIN = {1: 0.6826894921370859, 2: 0.9544997361036416}  # of a Gaussian, so many standard deviations from its mean
 TEFF_BANDS = (3500, 4500, 5500, 6500, 8000, 9750)  # [K]

@@ -15,7 +15,7 @@ from sciml.stellar.observation import Observer
 from sciml.stellar.posterior import from_working, to_working
 from sciml.stellar.samples import Drawn
 
-_TURNED = [PARAMETERS.index(name) for name in ("vsini", "vmac")]  # what needs no other atmosphere
+_TURNED = [PARAMETERS.index(name) for name in labels.BROADENING]
 
 
 @dataclass(frozen=True, eq=False)

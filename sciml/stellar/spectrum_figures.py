@@ -12,9 +12,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from sciml.report import style
-from sciml.stellar.answers import COUNT
 from sciml.stellar.figures import SYMBOLS, WIDTH, look
-from sciml.stellar.labels import LABELS, UNITS
+from sciml.stellar.labels import COUNT, LABELS, UNITS
 from sciml.stellar.scores import COOLEST_TRUSTED
 
 # the strongest of the range, air [A], for a reader to find his way

@@ -11,17 +11,16 @@ from sciml.stellar.labels import LABELS
 from sciml.stellar.observed import observed_finding, observed_scores
 from sciml.stellar.paper import MEAN_ABSOLUTE_ERRORS, METHODS, SHORT
 from sciml.stellar.report import (
-    attention_section,
-    curves_section,
     finding,
     limits_section,
     paper_section,
+    snr_section,
     verdict,
 )
 from sciml.stellar.scores import summarise
 from sciml.stellar.tables import sun_table
 from tests.stellar.planted import planted_answers, planted_truth
-from tests.stellar.test_figures import spectrum, star
+from tests.stellar.test_figures import star
 
 TRUTH = planted_truth(1500)
 
@@ -88,25 +87,21 @@ def test_leaks_and_snapping_are_named():
 
 
 def test_the_page_renders():
-    wave, flux = spectrum()
-    maps = np.full((3, 8, 512), 1 / 4096)
     answers = {"chi2": planted_answers(TRUTH), "sciml": planted_answers(TRUTH, 1.2, seed=2)}
     found = finding("snr20", TRUTH, answers, ["Trained on planted numbers."], scored={"sciml": {"train_s": 3.0}})
     assert found.scores["sciml"]["train_s"] == 3.0
     curve = {name: {20: summary, 50: summary} for name, summary in found.scores.items()}
     more = [
-        curves_section({"sciml": {100: found.scores["sciml"]}}, {"chi2": found.scores["chi2"]}, curve, (20, 20)),
-        attention_section(wave, flux, maps, "a star", (3.0, 1.0)),
+        snr_section(curve, 20.0, {20: np.ones(4), 50: np.ones(4)}, "snr20"),
         limits_section(["Planted."]),
     ]
     main = found.sections[0]
     assert [type(block).__name__ for block in main.blocks] == ["Table"] + 5 * ["Illustration"]
     shown = [block for block in main.blocks if getattr(block, "name", "") in ("", "snr20-coverage")]
     html, files = render(Page("Stars", ["-"], [Section(main.title, main.paragraphs, shown), *more]))
-    assert "snr20-coverage.png" in files and "attention.pdf" in files and "snr.png" in files
+    assert "snr20-coverage.png" in files and "snr20-snr.png" in files
     assert "Trained on planted numbers." in html.decode() and "C2 and TiO" in html.decode()
-    assert "hurts more than" in more[1].paragraphs[0]
-    assert "no more than" in attention_section(wave, flux, maps, "a star", (1.0, 2.0)).paragraphs[0]
+    assert "scored at 20, 50" in more[0].paragraphs[0]
 
 
 def test_real_stars_that_count():
