@@ -4,8 +4,8 @@
 
 The peer broadens one stored model after another as scripts do: a rotation kernel and a Gaussian by `scipy.signal`'s FFT
 convolution, a cubic spline to the pixels; it has no synthesis to do. CPU time of one thread, of alternating rounds the
-fastest. The emulator is that of 1,000 generated models with 160 components, on 8 x 4096 pixels; speed does not
-depend on what the lines are. Networks of preset small, untrained: time does not know.
+fastest. The emulator is that of 1,000 generated models, on 8 x 4096 pixels; speed does not depend on what the lines
+are. Networks of preset small, untrained: time does not know.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from sciml.stellar.source import DrawnStars
 from sciml.stellar.wavelengths import GRID, SPEED_OF_LIGHT
 
 ROUNDS = 3
-MODELS, COMPONENTS = 1000, 160
+MODELS = 1000
 LEAST_ASKED, MOST_DRAWING = 500.0, 0.10  # spectra a second on two cores; share of a training step
 
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--spectra", type=int, default=256)
     count = parser.parse_args(argv).spectra
     held = models()
-    forward = ForwardModel(fit_emulator(held, EmulatorSettings(COMPONENTS, searched=300), 0), harpsn().pixels).eval()
+    forward = ForwardModel(fit_emulator(held, EmulatorSettings(searched=300), 0), harpsn().pixels).eval()
     stars = torch.from_numpy(draw(count, 1, "nuisance"))
     wave = harpsn().wave
 
