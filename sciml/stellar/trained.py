@@ -1,8 +1,9 @@
 """What a training run leaves for others: RUN/models.json, its files named relative to the run directory."""
 
+import contextlib
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -183,10 +184,23 @@ def load_tools(url: str, _identity: str) -> tuple[Emulator, tuple[TrainedNetwork
     """The emulator and the networks to be asked about real stars; loaded anew where the identity is another. Raises
     InputError."""
     trained = read_trained(url)
-    emulator = load_emulator(load_checkpoint(join(url, trained.emulator))["model"])
+    with _of_this_version(join(url, trained.emulator)):
+        emulator = load_emulator(load_checkpoint(join(url, trained.emulator))["model"])
     if trained.chosen is None:
         return emulator, ()
     return emulator, tuple(_network(url, trained, trained.chosen, one) for one in trained.chosen.networks)
+
+
+@contextlib.contextmanager
+def _of_this_version(place: str) -> Iterator[None]:
+    """Say in one line that a checkpoint has other tensors than this program's networks."""
+    try:
+        yield
+    except (RuntimeError, KeyError) as error:  # what torch raises for names and shapes
+        raise InputError(
+            f"{place}: other tensors than expected ({' '.join(str(error).split())[:160]}); it was written by another"
+            " version of this program: train again"
+        ) from error
 
 
 def _network(url: str, trained: TrainedRun, experiment: Trained, network: Network) -> TrainedNetwork:
@@ -194,10 +208,13 @@ def _network(url: str, trained: TrainedRun, experiment: Trained, network: Networ
     spectrograph = spectrograph_of(trained.spectrograph if built_in else join(url, trained.spectrograph))
     states = [load_checkpoint(join(url, file)) for file in network.checkpoints]
     wave = spectrograph.wave
+    ask = Asked(network.name, network.settings, wave.shape, states)
+    with _of_this_version(join(url, network.checkpoints[0])):
+        ask.models  # noqa: B018 (made now, to be refused here and not at the first star)
     used = (wave >= experiment.span[0]) & (wave <= experiment.span[1])
     return TrainedNetwork(
         network.name,
-        Asked(network.name, network.settings, wave.shape, states),
+        ask,
         spectrograph,
         None if bool(np.all(used)) else used,
         experiment.renormalise,

@@ -366,12 +366,17 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_line(
     (moved / "models.json").write_text("{")
     assert "not readable as JSON" in refused(moved)
     (moved / "models.json").write_text(json.dumps(said))
-    state = load_checkpoint(str(moved / said["emulator"]))
-    state["model"]["mean"] = state["model"]["mean"][:100]
-    save_checkpoint(str(moved / said["emulator"]), state)
-    assert apply(moved, stars, tmp_path / "run") == 2
-    assert "train again" in capsys.readouterr().err
-    assert not (tmp_path / "run" / "stages").exists()
+    for file, name in ((said["emulator"], "mean"), (said["experiments"][0]["networks"][0]["checkpoints"][0], None)):
+        whole = (moved / file).read_bytes()
+        state = load_checkpoint(str(moved / file))
+        tensors = state["model"]
+        tensors[name or next(iter(tensors))] = torch.zeros(3)
+        save_checkpoint(str(moved / file), state)
+        assert apply(moved, stars, tmp_path / "run") == 2
+        error = capsys.readouterr().err.strip()
+        assert file in error and "train again" in error and "\n" not in error
+        assert not (tmp_path / "run" / "stages").exists()
+        (moved / file).write_bytes(whole)
     (moved / said["emulator"]).unlink()
     assert "no such file, but" in refused(moved)
 
