@@ -210,7 +210,7 @@ def _fits_section(fits: Sequence[spectrum_figures.StarFit]) -> Section:
         )
         for number, fit in enumerate(fits)
     ]
-    return Section("Best models", ["How the best models fit: known stars first, then those that fit worst."], pictures)
+    return Section("Best models: known stars first, then those that fit worst", [], pictures)
 
 
 def _of_orders(fit: spectrum_figures.StarFit) -> str:
