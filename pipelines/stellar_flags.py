@@ -16,7 +16,7 @@ from sciml.stellar.config import StellarConfig
 from sciml.stellar.emulator import EMULATOR_VERSION
 from sciml.stellar.experiments import Setup, scored_stars
 from sciml.stellar.flag_spectra import FLAGS_VERSION, FlagSpectra, StrangerModels, TrainErrors, kinds_for
-from sciml.stellar.flag_steps import FitSpectra, fits_template
+from sciml.stellar.flag_steps import FITS_VERSION, FitSpectra, fits_template
 from sciml.stellar.flags import Flags, read_flags, thresholds_json
 from sciml.stellar.results import Results
 from sciml.stellar.strangers import KINDS
@@ -77,10 +77,10 @@ def flag_stores(
     name = setup.experiment.name
     shared = {"version": FLAGS_VERSION, "count": which.count, "each": each, "kinds": list(kinds)}
 
-    def stage(what: str, items: Any, template: Any, function: Any, seconds: float, inputs: Mapping[str, Any]) -> str:
+    def stage(what: str, version: int, items: Any, template: Any, function: Any, seconds: float, inputs: Any) -> str:
         return engine.stage(
             Stage(
-                f"{what}_{name}", FLAGS_VERSION, items, template, function, config=config.result_fields("seed"),
+                f"{what}_{name}", version, items, template, function, config=config.result_fields("seed"),
                 inputs={**depends, **inputs}, seconds=seconds * steps.SPECTRA_PER_ITEM, memory_bytes=MEMORY,
             )
         ).url  # fmt: skip
@@ -90,7 +90,13 @@ def flag_stores(
         inputs = {**how.inputs, **shared, "answers": steps.ANSWERS_VERSION}
         function = replace(how.function, seen=which)
         answers[method] = stage(
-            f"flag_{method}", which.blocks(), steps.answers_template(len(which)), function, how.seconds, inputs
+            f"flag_{method}",
+            FLAGS_VERSION,
+            which.blocks(),
+            steps.answers_template(len(which)),
+            function,
+            how.seconds,
+            inputs,
         )
     free = len(setup.experiment.free)
     fits = []
@@ -102,7 +108,7 @@ def flag_stores(
         seconds = SECONDS_FIT + (SECONDS_DISTANCE * each * len(kinds) / count if seen else 0.0)
         inputs = {**answered["chi2"][1].inputs, "answers": steps.ANSWERS_VERSION, **(shared if seen else {})}
         function = FitSpectra(setup, store, seen)
-        fits.append(stage(what, items, fits_template(count, free), function, seconds, inputs))
+        fits.append(stage(what, FITS_VERSION, items, fits_template(count, free), function, seconds, inputs))
     return FlagStores(which, (fits[0], fits[1]), answers)
 
 

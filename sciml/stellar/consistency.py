@@ -86,6 +86,12 @@ class Fits:
         """Some of the spectra."""
         return Fits(*(getattr(self, field.name)[index] for field in fields(self)))
 
+    def better(self, other: "Fits") -> "Fits":
+        """Of two fits to each spectrum that which leaves less over."""
+        take = other.scatter[:, 0] < self.scatter[:, 0]
+        pairs = [(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
+        return Fits(*(np.where(take.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in pairs))
+
     def against(self, answers: Answers) -> Evidence:
         """Evidence on answers to the same spectra."""
         whole = np.zeros((len(answers), len(PARAMETERS)))

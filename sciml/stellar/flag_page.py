@@ -14,7 +14,7 @@ from sciml.stellar.strangers import KINDS
 from sciml.stellar.tables import name_of
 
 IN_GRID, STRANGERS = 0.02, 0.95  # promised: at most, at least
-_LEAST, _MOST = 0.05, 300.0  # of score over limit, drawn
+_LEAST, _MOST = 0.4, 300.0  # of score over limit, drawn
 
 
 def flag_section(experiment: str, scores: Mapping[str, Mapping[str, Any]], flags: Flags) -> Section:

@@ -1,21 +1,25 @@
 """The stages of flags: the best fit to every spectrum, once for all methods; how far strangers are from the grid."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sciml.data.stores import Template, Variable, open_store
 from sciml.stellar.consistency import WIDTHS, Fits, best_fits
 from sciml.stellar.experiments import Experiment, Setup
 from sciml.stellar.flag_spectra import FlagSpectra
+from sciml.stellar.forward import ForwardModel
 from sciml.stellar.labels import LABELS
 from sciml.stellar.refit import Fitting
 from sciml.stellar.steps import SPECTRA_PER_ITEM, Scored, SpectrumBlock
-from sciml.stellar.strangers import distance
+from sciml.stellar.strangers import distance, nearest_fits
 
+FITS_VERSION = 2  # raise it where the same spectra get other fits
 _LIBRARY = 512  # spectra of the grid from which the nearest to a stranger is sought
+_MUCH = 5.0  # standard deviations of noise that a fit leaves over, at which another start is tried
 _CONTINUUM = 4  # polynomials of each order, where the spectrograph's is not known
 
 
@@ -35,7 +39,7 @@ class FitSpectra:
         with open_store(self.answers) as store:
             mean = store["mean"].values[start:stop]
         forward, fitting = self.setup.forward(), fitting_of(self.setup.experiment)
-        fits = best_fits(forward, flux.numpy(), noise.numpy(), mean, fitting)
+        fits = _fits(forward, flux, noise, mean, fitting)
         away = np.full(stop - start, np.nan)
         if self.seen is not None and stop > self.seen.count:
             first = max(self.seen.count, start)
@@ -51,6 +55,20 @@ class FitSpectra:
             "beyond": fits.beyond,
             "distance": away,
         }
+
+
+def _fits(forward: ForwardModel, flux: Tensor, noise: Tensor, start: np.ndarray, fitting: Fitting) -> Fits:
+    """Best fits from starts, and where those leave much over, from what of the grid is nearest: a start may have been
+    wrong, or led into a minimum that is not the least."""
+    fits = best_fits(forward, flux.numpy(), noise.numpy(), start, fitting)
+    bad = np.flatnonzero(((fits.scatter - 1) / np.sqrt(2 / fits.means)).max(1) > _MUCH)
+    if not len(bad):
+        return fits
+    other = nearest_fits(forward, flux[bad], noise.broadcast_to(flux.shape)[bad], fitting, _LIBRARY)
+    better = fits.select(bad).better(other)
+    for field in fields(Fits):
+        getattr(fits, field.name)[bad] = getattr(better, field.name)
+    return fits
 
 
 def fitting_of(chosen: Experiment) -> Fitting:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 from numpy.polynomial.legendre import legvander
+from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from sciml.stellar import labels
@@ -185,25 +186,23 @@ def _kept(working: np.ndarray) -> np.ndarray:
 
 
 def _stepped(working: np.ndarray, normal: np.ndarray, gradient: np.ndarray, columns: list[int]) -> np.ndarray:
-    """Where a step of Gauss and Newton leads within the grid: parameters that would leave it stop at its end, and the
-    others go where they are best then."""
+    """Where a step of Gauss and Newton leads, or the best place within the grid where that lies outside."""
     low, high = (ends[columns] for ends in working_ranges())
     found = working.copy()
     for star, (matrix, slope, place) in enumerate(zip(normal, gradient, working[:, columns], strict=True)):
         least = low.copy()
         least[1] = max(least[1], float(labels.lowest_logg(place[0])))
-        step, held = np.zeros(len(columns)), np.zeros(len(columns), bool)
-        for _ in columns:
-            free = ~held
-            step[free] = np.linalg.solve(
-                matrix[np.ix_(free, free)], slope[free] - matrix[np.ix_(free, held)] @ step[held]
-            )
-            out = free & ((place + step < least) | (place + step > high))
-            if not out.any():
-                break
-            step[out] = np.clip(place + step, least, high)[out] - place[out]
-            held |= out
-            if held.all():
-                break
+        step = np.linalg.solve(matrix, slope)
+        if ((place + step < least) | (place + step > high)).any():
+            step = _bounded(matrix, slope, np.minimum(least - place, 0.0), np.maximum(high - place, 0.0))
         found[star, columns] = place + step
     return found
+
+
+def _bounded(matrix: np.ndarray, slope: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The step (p,) between low and high that minimises step^T matrix step / 2 - slope^T step."""
+    size = np.sqrt(np.diag(matrix))
+    factor = np.linalg.cholesky(matrix / size / size[:, None] + 1e-9 * np.eye(len(size)))
+    target = np.linalg.solve(factor, slope / size)
+    step = lsq_linear(factor.T, target, (low * size, high * size), method="bvls").x / size
+    return np.clip(step, low, high)

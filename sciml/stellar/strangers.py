@@ -21,7 +21,7 @@ from torch import Tensor
 from sciml.core.errors import ConfigError
 from sciml.core.seeds import seed_for
 from sciml.stellar import labels
-from sciml.stellar.consistency import best_fits
+from sciml.stellar.consistency import Fits, best_fits
 from sciml.stellar.forward import ForwardModel
 from sciml.stellar.grid import ModelSpectra, Synthesis
 from sciml.stellar.labels import ATMOSPHERIC, LABELS, PARAMETERS, RANGES, Prior
@@ -101,20 +101,22 @@ def distance(
     The root of the least chi-square over the grid of the forward model, by fits from the two nearest of a library of
     its spectra. flux: (n, order, pixel); sigma: of the noise that is thought of, broadcast to it, inf where masked.
     """
+    fits = nearest_fits(forward, flux, sigma.broadcast_to(flux.shape), fitting, library, seed)
+    return np.sqrt(fits.scatter[:, 0] * fits.means[:, 0])
+
+
+def nearest_fits(
+    forward: ForwardModel, flux: Tensor, sigma: Tensor, fitting: Fitting, library: int = 512, seed: int = 0
+) -> Fits:
+    """The best fits to spectra (n, order, pixel) from the two nearest of a library of the grid's. sigma: as flux."""
     points, spectra = _library(forward, library, seed, "paper" if fitting.free == LABELS else "nuisance")
-    sigma = sigma.broadcast_to(flux.shape)
-    least = np.full(len(flux), np.inf)
-    for part in np.array_split(np.arange(len(flux)), -(-len(flux) // _BATCH)):
-        given, spread = flux[part], sigma[part]
-        away = [
-            ((star - spectra) / noise).square().flatten(1).sum(1) for star, noise in zip(given, spread, strict=True)
-        ]
-        nearest = torch.topk(torch.stack(away), _NEAREST, largest=False).indices.numpy()
-        for start in nearest.T:
-            begun = points[start, : len(LABELS)]
-            fit = best_fits(forward, given.numpy(), spread.numpy(), begun, replace(fitting, rounds=_ROUNDS))
-            least[part] = np.minimum(least[part], fit.scatter[:, 0] * fit.means[:, 0])
-    return np.sqrt(least)
+    away = [((star - spectra) / noise).square().flatten(1).sum(1) for star, noise in zip(flux, sigma, strict=True)]
+    nearest = torch.topk(torch.stack(away), _NEAREST, largest=False).indices.numpy()
+    longer = replace(fitting, rounds=_ROUNDS)
+    found = best_fits(forward, flux.numpy(), sigma.numpy(), points[nearest[:, 0], : len(LABELS)], longer)
+    for start in nearest.T[1:]:
+        found = found.better(best_fits(forward, flux.numpy(), sigma.numpy(), points[start, : len(LABELS)], longer))
+    return found
 
 
 def detectable(pixels: int, false: float = 0.015, power: float = 0.95) -> float:

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binom
 
 from sciml.nn.checkpoint import save_checkpoint
-from sciml.stellar import flag_spectra, labels
+from sciml.stellar import flag_spectra, flag_steps, labels
 from sciml.stellar.answers import Answers
 from sciml.stellar.consistency import best_fits, excess, fit_thresholds, flag, weigh
 from sciml.stellar.experiments import Setup, experiment
@@ -146,3 +146,16 @@ def test_real_spectrographs_bend_every_continuum_so_that_it_is_no_stranger() -> 
         setup = Setup(experiment(name, 20.0), "", "", "", "", 0, points, 50)
         assert set(flag_spectra.kinds_for(setup, True)) == set(KINDS) - absent
         assert not any(KINDS[kind].outside for kind in flag_spectra.kinds_for(setup, False))
+
+
+def test_a_fit_that_began_wrongly_is_begun_again_from_what_is_nearest() -> None:
+    stars = np.array([[4500.0, 4.5, 0.2, 4.0, 2.0, 0.0, 0.0], [5777.0, 4.4, 0.0, 8.0, 2.0, 0.0, 0.0]])
+    flux = torch.from_numpy(noisy(stars, 100.0, 5))
+    noise, wrong = torch.full(flux.shape, 0.01), np.array([[9500.0, 4.5, -2.4, 29.0], [9500.0, 4.5, -2.4, 29.0]])
+    direct = best_fits(forward(), flux.numpy(), noise.numpy(), stars[:, :4])
+    lost = best_fits(forward(), flux.numpy(), noise.numpy(), wrong, Fitting(rounds=0))
+    found = flag_steps._fits(forward(), flux, noise, wrong, Fitting(rounds=0))
+    assert lost.scatter.min() > 5
+    np.testing.assert_allclose(found.scatter, direct.scatter, rtol=0.02)
+    kept = flag_steps._fits(forward(), flux, noise, stars[:, :4], Fitting())
+    np.testing.assert_allclose(kept.wanted, direct.wanted)  # a fit that leaves nothing over stays
