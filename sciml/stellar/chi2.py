@@ -81,9 +81,9 @@ def fit(
     covariance = covariance_of(normal)
     centre = working[:, columns] + np.einsum("nij,nj->ni", covariance, gradient)
     mean, spread = moments(centre[:, :4], covariance[:, :4, :4], seed)
-    return Chi2Fit(
-        from_working(working), mean, spread, _chi_square(flux, model, weight), (weight > 0).flatten(1).sum(1).numpy()
-    )
+    ends = np.array([labels.RANGES[name] for name in PARAMETERS]).T
+    best = np.clip(from_working(working), *ends)  # there and back, an end of a range is beyond it by a rounding
+    return Chi2Fit(best, mean, spread, _chi_square(flux, model, weight), (weight > 0).flatten(1).sum(1).numpy())
 
 
 def least_covariance(forward: ForwardModel, working: np.ndarray, sigma: Tensor, free: Sequence[str]) -> np.ndarray:

@@ -127,10 +127,9 @@ class Answer:
     def _chi2(self, flux: torch.Tensor, sigma: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         chosen, forward = self.setup.experiment, self.setup.forward()
         means, covariances = [], []
-        tried = labels.draw(_TRIED, 1, chosen.prior)
+        start = chi2.nearest(forward, flux, sigma, labels.draw(_TRIED, 1, chosen.prior))
         for part in torch.arange(len(flux)).split(_AT_ONCE):
-            start = chi2.nearest(forward, flux[part], sigma[part], tried)
-            fitted = chi2.fit(forward, flux[part], sigma[part], start, chosen.free, self.setup.seed)
+            fitted = chi2.fit(forward, flux[part], sigma[part], start[part], chosen.free, self.setup.seed)
             means.append(fitted.mean)
             covariances.append(fitted.covariance)
         return np.concatenate(means), np.concatenate(covariances)

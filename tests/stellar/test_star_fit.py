@@ -59,7 +59,7 @@ def test_cosmic_rays_and_dead_pixels_change_little(emulator: Emulator, line_mode
 
 
 def test_wrong_lines_widen_the_sigmas_as_they_must(emulator: Emulator) -> None:
-    fits: list[StarFit] = [fit_star(observed(SUN, faulty(seed), seed=seed), emulator) for seed in range(6)]
+    fits: list[StarFit] = [fit_star(observed(SUN, faulty(seed), seed=seed), emulator) for seed in range(12)]
     error = np.array([found.mean - SUN[:4] for found in fits])[:, :3]
     pull = error / np.array([sigmas(found.covariance)[:3] for found in fits])
     white = error / np.array([sigmas(found.white)[:3] for found in fits])
