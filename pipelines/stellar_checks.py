@@ -1,14 +1,10 @@
 """The stages that look into trained networks: pixels deleted where attention networks look, the learning curve."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from cluster.job import Engine, Plan
-from cluster.stages import Stage
-from cluster.train import Training
-from pipelines.stellar_flags import Answering
-from sciml.core.digest import digest
+from pipelines.stellar_task import Answering, Task
 from sciml.data.stores import open_store, spans
 from sciml.report.page import Section
 from sciml.stellar.attention_check import (
@@ -35,8 +31,6 @@ from sciml.stellar.steps import (
     answers_template,
     training_seconds,
 )
-
-MEMORY = 1_500_000_000
 
 
 @dataclass(frozen=True)
@@ -66,70 +60,48 @@ class Deletions:
         return [attention_section(self.setup, settings, checkpoints, told, _lines(config))]
 
 
-def deletions(
-    config: StellarConfig,
-    engine: Engine | Plan,
-    setup: Setup,
-    depends: Mapping[str, Any],
-    answered: Mapping[str, tuple[str, Answering]],
-) -> Deletions:
-    """Delete pixels of each attention network's spectra. answered: method -> its store and how it answers."""
-    count, stores, functions = len(tried_spectra(setup)), {}, {}
-    for method, (_, how) in answered.items():
+def deletions(task: Task, answered: Mapping[str, Answering]) -> Deletions:
+    """Delete pixels of each attention network's spectra. answered: method -> how it answered scored spectra."""
+    setup, stores, functions = task.setup, {}, {}
+    count = len(tried_spectra(setup))
+    for method, how in answered.items():
         if "attention" not in method:
             continue
         functions[method] = Deletion(setup, method, how.function.settings, how.function.checkpoints)
-        stores[method] = engine.stage(
-            Stage(
-                f"deletion_{method}_{setup.experiment.name}",
-                DELETION_VERSION,
-                [SpectrumBlock(*span) for span in spans(count, SPECTRA_PER_ITEM)],
-                deletion_template(count),
-                functions[method],
-                config=config.result_fields("seed"),
-                inputs={**depends, **how.inputs},
-                seconds=SPECTRA_PER_ITEM * how.seconds * len(CASES),
-                memory_bytes=MEMORY,
-            )
-        ).url
+        stores[method] = task.stage(
+            f"deletion_{method}",
+            DELETION_VERSION,
+            [SpectrumBlock(*span) for span in spans(count, SPECTRA_PER_ITEM)],
+            deletion_template(count),
+            functions[method],
+            seconds=how.seconds * len(CASES),
+            inputs=how.inputs,
+        )
     return Deletions(setup, stores, functions)
 
 
-def learning(
-    config: StellarConfig,
-    engine: Engine | Plan,
-    setup: Setup,
-    depends: Mapping[str, Any],
-    answered: Mapping[str, tuple[str, Answering]],
-) -> dict[int, str]:
+def learning(task: Task, answered: Mapping[str, Answering]) -> dict[int, str]:
     """Fit parts of our network and let each answer for spectra at continuous labels: spectra seen -> store; none where
     it was not asked for."""
-    if not config.learning_curve:
+    if not task.config.learning_curve:
         return {}
-    how, stores = answered[OURS][1], {}
+    setup, how, stores = task.setup, answered[OURS], {}
     count = len(scored_stars(setup).where("continuous"))
     for part in PARTS:
-        settings, name = part_of(how.function.settings, part), f"{OURS}_{round(1 / part)}th_{setup.experiment.name}"
-        training = Training(
-            name,
-            digest([NETS_VERSION, OURS, asdict(settings), depends, config.seed]),
-            TrainNetwork(setup, OURS, settings),
+        settings, name = part_of(how.function.settings, part), f"{OURS}_{round(1 / part)}th"
+        function, seconds = TrainNetwork(setup, OURS, settings), part * training_seconds(OURS, settings)
+        trained, checkpoints = task.train(
+            name, NETS_VERSION, settings.of(OURS), function, seconds=seconds, together=True
         )
-        seconds = part * training_seconds(OURS, settings)
-        checkpoints = engine.train(training, seconds=seconds, memory_bytes=MEMORY)
-        stores[seen(settings)] = engine.stage(
-            Stage(
-                name,
-                ANSWERS_VERSION,
-                [SpectrumBlock(*span) for span in spans(count, SPECTRA_PER_ITEM)],
-                answers_template(count),
-                Answer(setup, OURS, settings, tuple(checkpoints), ScoredContinuous(setup)),
-                config=config.result_fields("seed"),
-                inputs={**depends, "training": training.digest},
-                seconds=SPECTRA_PER_ITEM * how.seconds,
-                memory_bytes=MEMORY,
-            )
-        ).url
+        stores[seen(settings)] = task.stage(
+            name,
+            ANSWERS_VERSION,
+            [SpectrumBlock(*span) for span in spans(count, SPECTRA_PER_ITEM)],
+            answers_template(count),
+            Answer(setup, OURS, settings, tuple(checkpoints), ScoredContinuous(setup)),
+            seconds=how.seconds,
+            inputs={"training": trained},
+        )
     return stores
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from cluster.job import Engine, Plan
-from cluster.stages import Stage, StoreRef
+from cluster.stages import StoreRef
 from cluster.train import Training
 from pipelines import stellar_flags
 from pipelines.stellar_checks import deletions, learning
-from pipelines.stellar_flags import Answering
 from pipelines.stellar_grid import model_stores, point_sets
+from pipelines.stellar_task import Answering, Task
 from sciml.core.digest import digest, fingerprint
 from sciml.core.urls import absolute, exists
 from sciml.report.results import write_report
@@ -32,28 +32,31 @@ from sciml.stellar.ridge import RIDGE_VERSION, RidgeSettings
 
 # of one core for a spectrum of 8 x 4096 pixels, asked and in training; from runs of preset small
 SECONDS_ASKED = {"chi2": 0.15, "ridge": 0.002, "sciml": 0.002}
-MEMORY = 1_500_000_000
 
 
 def job(config: StellarConfig, engine: Engine) -> str:
     """All experiments, and what other runs need to use the networks."""
     findings, results, flags, others, published = {}, {}, {}, [], []
     stores = model_stores(config, engine)
-    setups = setups_of(config, engine, stores)
+    tasks = tasks_of(config, engine, stores)
     errors_of = stellar_flags.emulator_errors(config, engine, stores)
-    for setup, depends in setups:
-        name = setup.experiment.name
-        bound, answered, checkpoints = _answers(config, engine, setup, depends)
-        results[name] = read_results(setup, {"bound": bound} | {m: store for m, (store, _) in answered.items()})
-        flags[name] = stellar_flags.flag_stores(config, engine, setup, depends, errors_of, answered).read(results[name])
+    for task in tasks:
+        setup, name = task.setup, task.setup.experiment.name
+        bound, answered = _answers(task)
+        tried = stellar_flags.flag_stores(task, errors_of, answered)
+        stores_of = {method: how.store for method, how in answered.items()}
+        results[name] = read_results(tried.which, bound, stores_of, tried.answers)
+        flags[name] = tried.read(results[name])
         settings = steps.settings_for(config.settings, setup.experiment)
+        checkpoints = {method: how.function.checkpoints for method, how in answered.items()}
         published.append(trained.trained_on(setup, settings, checkpoints, results[name].calibrations))
         found = flag_scores(flags[name], results[name], config.seed)
-        looks = deletions(config, engine, setup, depends, answered)
+        looks = deletions(task, answered)
         harm = looks.scores(config.seed)
         found = {method: keys | harm.get(method, {}) for method, keys in found.items()}
-        parts = learning(config, engine, setup, depends, answered)
-        curve = learning_scores(results[name], parts, resamples=page.RESAMPLES // 4, seed=config.seed)
+        curve = learning_scores(
+            results[name], learning(task, answered), resamples=page.RESAMPLES // 4, seed=config.seed
+        )
         if curve:
             found[OURS] |= learning_keys(curve)
         findings[name] = page.finding(setup, results[name], config.seed, found)
@@ -61,9 +64,9 @@ def job(config: StellarConfig, engine: Engine) -> str:
         others.append(page.other_snr_section(setup, results[name], findings[name], config.seed))
         others += looks.sections(config, findings[name].scores)
         if curve:
-            whole, scores = seen(answered[OURS][1].function.settings), findings[name].scores
+            whole, scores = seen(answered[OURS].function.settings), findings[name].scores
             others.append(learning_section(name, curve | {whole: scores[OURS]}, {"chi2": scores["chi2"]}))
-    first = setups[0][0]
+    first = tasks[0].setup
     stellar_flags.write_flags(engine.run.url, flags)
     trained.publish(engine.run.url, config.source, first, published)
     checked = emulator_section(
@@ -87,19 +90,17 @@ def _gpu_speed(setup: Setup) -> float | None:
 def plan(config: StellarConfig, planned: Plan) -> None:
     """Say what `job` would do."""
     stores = model_stores(config, planned)
-    setups = setups_of(config, planned, stores)
+    tasks = tasks_of(config, planned, stores)
     errors_of = stellar_flags.emulator_errors(config, planned, stores)
-    for setup, depends in setups:
-        _, answered, _ = _answers(config, planned, setup, depends)
-        stellar_flags.flag_stores(config, planned, setup, depends, errors_of, answered)
-        deletions(config, planned, setup, depends, answered)
-        learning(config, planned, setup, depends, answered)
+    for task in tasks:
+        _, answered = _answers(task)
+        stellar_flags.flag_stores(task, errors_of, answered)
+        deletions(task, answered)
+        learning(task, answered)
 
 
-def setups_of(
-    config: StellarConfig, engine: Engine | Plan, stores: Mapping[str, StoreRef]
-) -> list[tuple[Setup, dict[str, Any]]]:
-    """Each experiment with model spectra and their emulator, and what its results depend on beside its name."""
+def tasks_of(config: StellarConfig, engine: Engine | Plan, stores: Mapping[str, StoreRef]) -> list[Task]:
+    """Each experiment, with model spectra and their emulator."""
     experiments.spectrograph_of(config.instrument)  # refuse a bad file before any work
     instrument = absolute(config.instrument) if exists(config.instrument) else config.instrument
     points = {one.name: one for one in point_sets(config)}
@@ -120,81 +121,46 @@ def setups_of(
     }
     chosen = [experiments.experiment(name, config.snr) for name in config.experiment]
     return [
-        (
-            Setup(
-                which,
-                instrument,
-                *urls,
-                emulator,
-                config.seed,
-                (nodes, test),
-                config.size("calibration_spectra"),
-            ),
+        Task(
+            config,
+            engine,
+            Setup(which, instrument, *urls, emulator, config.seed, (nodes, test)),
             depends | {"experiment": asdict(which)},
         )
         for which in chosen
     ]
 
 
-def _answers(
-    config: StellarConfig, engine: Engine | Plan, setup: Setup, depends: Mapping[str, Any]
-) -> tuple[str, dict[str, tuple[str, Answering]], dict[str, list[str]]]:
-    """Train every network and let every method answer: store of bounds, method -> store of answers and how they were
-    given, network -> checkpoints."""
+def _answers(task: Task) -> tuple[str, dict[str, Answering]]:
+    """Train every network and let every method answer: store of bounds, how each method answered."""
+    setup, settings = task.setup, steps.settings_for(task.config.settings, task.setup.experiment)
     items, count = steps.blocks(setup), len(experiments.scored_stars(setup))
-    fields, settings = config.result_fields("seed"), steps.settings_for(config.settings, setup.experiment)
-
-    def stage(name: str, version: int, template: Any, function: Any, seconds: float, more: Mapping[str, Any]) -> str:
-        return engine.stage(
-            Stage(
-                f"{name}_{setup.experiment.name}",
-                version,
-                items,
-                template,
-                function,
-                config=fields,
-                inputs={**depends, **more},
-                seconds=seconds * steps.SPECTRA_PER_ITEM,
-                memory_bytes=MEMORY,
-            )
-        ).url
-
-    bound = stage("bound", steps.ANSWERS_VERSION, steps.bound_template(count), steps.Bound(setup), 0.03, {})
-    answered: dict[str, tuple[str, Answering]] = {}
-    checkpoints: dict[str, list[str]] = {}
+    bound = task.stage(
+        "bound", steps.ANSWERS_VERSION, items, steps.bound_template(count), steps.Bound(setup), seconds=0.03, inputs={}
+    )
+    answered: dict[str, Answering] = {}
     denoiser = ""
-    for method in config.methods:
-        more: dict[str, Any] = {}
+    for method in task.config.methods:
+        inputs: dict[str, Any] = {}
+        checkpoints: list[str] = []
         if method in NETS or method == "ridge":
             if method.startswith("dae_") and not denoiser:
-                denoiser = _train(config, engine, setup, depends, DENOISER, settings)[1][0]
+                denoiser = _train(task, DENOISER, settings)[1][0]
             behind = denoiser if method.startswith("dae_") else ""
-            more["training"], checkpoints[method] = _train(config, engine, setup, depends, method, settings, behind)
-        answer = steps.Answer(setup, method, settings, tuple(checkpoints.get(method, ())))
+            inputs["training"], checkpoints = _train(task, method, settings, behind)
+        function = steps.Answer(setup, method, settings, tuple(checkpoints))
         seconds = SECONDS_ASKED.get(method, 0.02)
-        store = stage(method, steps.ANSWERS_VERSION, steps.answers_template(count), answer, seconds, more)
-        answered[method] = store, Answering(answer, more, seconds)
-    return bound, answered, checkpoints
+        template = steps.answers_template(count)
+        store = task.stage(method, steps.ANSWERS_VERSION, items, template, function, seconds=seconds, inputs=inputs)
+        answered[method] = Answering(store, function, inputs, seconds)
+    return bound, answered
 
 
-def _train(
-    config: StellarConfig,
-    engine: Engine | Plan,
-    setup: Setup,
-    depends: Mapping[str, Any],
-    name: str,
-    settings: steps.Settings,
-    denoiser: str = "",
-) -> tuple[str, list[str]]:
+def _train(task: Task, name: str, settings: steps.Settings, denoiser: str = "") -> tuple[str, list[str]]:
     """Digest of a training and its checkpoints."""
+    seconds = steps.training_seconds(name, settings)
     if name == "ridge":
-        version, told, function = RIDGE_VERSION, asdict(RidgeSettings()), steps.TrainRidge(setup, RidgeSettings())
-    else:
-        version, told, function = NETS_VERSION, asdict(settings), steps.TrainNetwork(setup, name, settings, denoiser)
-    training = Training(
-        f"{name}_{setup.experiment.name}",
-        digest([version, name, told, depends, config.seed]),
-        function,
-        together=name not in ("ridge", OURS),
-    )
-    return training.digest, engine.train(training, seconds=steps.training_seconds(name, settings), memory_bytes=MEMORY)
+        function, told = steps.TrainRidge(task.setup, RidgeSettings()), asdict(RidgeSettings())
+        return task.train(name, RIDGE_VERSION, told, function, seconds=seconds)
+    network = steps.TrainNetwork(task.setup, name, settings, denoiser)
+    return task.train(name, NETS_VERSION, settings.of(name), network, seconds=seconds, together=True)

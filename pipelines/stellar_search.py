@@ -1,7 +1,5 @@
 """The search of `stellar_parameters`: settings of our network, judged on emulated stars that nothing else has."""
 
-from dataclasses import asdict
-
 from cluster.job import Engine, Plan
 from cluster.plan import PlanRow
 from cluster.tune import Search, search
@@ -20,15 +18,15 @@ SECONDS_PER_TRIAL = 120.0
 
 def job(config: StellarConfig, engine: Engine) -> str:
     """Search and return the URL of RUN/search.json, which --search-result takes."""
-    ((setup, depends),) = stellar_networks.setups_of(config, engine, model_stores(config, engine))
-    default = shorter(settings_for(config.settings, setup.experiment))
+    (task,) = stellar_networks.tasks_of(config, engine, model_stores(config, engine))
+    default = shorter(settings_for(config.settings, task.setup.experiment))
     fields = config.result_fields("seed", "search_trials")
     found = search(
         Search(
             OURS,
-            digest([NETS_VERSION, fields, depends, SPACE, asdict(default)]),
+            digest([NETS_VERSION, fields, task.depends, SPACE, default.of(OURS)]),
             SPACE,
-            Objective(setup, default),
+            Objective(task.setup, default),
             trials=config.search_trials,
             steps=default.estimating.epochs,
             seed=config.seed,
@@ -46,7 +44,7 @@ def job(config: StellarConfig, engine: Engine) -> str:
 
 def plan(config: StellarConfig, planned: Plan) -> None:
     """The model spectra, their emulator and the trials, most of which are stopped early."""
-    stellar_networks.setups_of(config, planned, model_stores(config, planned))
+    stellar_networks.tasks_of(config, planned, model_stores(config, planned))
     planned.rows.append(
         PlanRow(f"search_{OURS}", config.search_trials, 0, int(2e9), SECONDS_PER_TRIAL * config.search_trials)
     )

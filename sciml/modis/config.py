@@ -1,16 +1,16 @@
 """What the super-resolution job can be told."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sciml.core.config import Config
 from sciml.modis.networks import NETWORKS, OURS, WITH_MEMORY, Settings
-from sciml.modis.search import read_result
 from sciml.modis.setup import TEST_PATCHES
 from sciml.modis.steps import METHODS, REMEMBERING
+from sciml.nn.search import read_result
 
 Model = Literal["all", "bilinear", "bicubic", "backprojection", "tsharp", "atprk", "place_memory", "place_regression",
                 "vdsr", "dmcn", "mrunet", "sciml", "sciml_place"]  # fmt: skip
@@ -146,7 +146,7 @@ class ModisConfig(Config):
         if network not in (OURS, WITH_MEMORY):
             return found
         if self.search_result:
-            found = replace(found, **read_result(self.search_result))
+            found = replace(found, **read_result(self.search_result, OURS, asdict(Settings())))
         return replace(found, members=self.members) if self.members else found
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from sciml.core.errors import ConfigError
 from sciml.core.seeds import seed_for
 from sciml.core.urls import read_bytes
 from sciml.data.splits import Fold
@@ -19,6 +18,7 @@ from sciml.modis.images import Images
 from sciml.modis.networks import OURS, Asked, Settings, train_network
 from sciml.modis.setup import PatchSource, Prepared, Setup, addresses
 from sciml.modis.splits import place_split
+from sciml.nn.search import read_result
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def log_rmse(fine: np.ndarray, truth: np.ndarray) -> float:
 def looked_at(url: str, setup: Setup, prepared: Prepared) -> tuple[str, ...]:
     """A word on those test images of an experiment by which the search of RUN/search.json, in the same patches, chose
     its settings; () where there are none. What does not tell its seed is taken to have had that of `setup`."""
-    read_result(url)  # or it is refused
+    read_result(url, OURS, asdict(Settings()))  # or it is refused
     seed = int(json.loads(read_bytes(url))[OURS].get("seed", setup.seed))
     other = replace(setup, experiment="place_split", test=PatchSource(""), seed=seed, share=1.0)
     known, test = set(addresses(other.prepare().train)), addresses(prepared.test)
@@ -76,24 +76,3 @@ def looked_at(url: str, setup: Setup, prepared: Prepared) -> tuple[str, ...]:
         " settings, if it searched in these patches: scores of our networks may owe something to that; place_split"
         " with the search's seed tests on none of them",
     )
-
-
-def read_result(url: str) -> dict[str, Any]:
-    """Searched settings of the best trial, from what a search left. Raises ConfigError where the file is none."""
-    try:
-        found = json.loads(read_bytes(url))[OURS]
-        best = {name: found["best"]["settings"][name] for name in found["space"]}
-        default = asdict(Settings())
-        int(found.get("seed", 0))
-        wrong = [name for name, value in best.items() if type(value) is not type(default[name])]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"--search-result {url}: not the result of a search of {OURS} ({type(error).__name__}: {error}); give the"
-            " search.json of a --search run"
-        ) from error
-    if wrong:
-        raise ConfigError(
-            f"--search-result {url}: {wrong[0]} {best[wrong[0]]!r} found, expected a"
-            f" {type(default[wrong[0]]).__name__}; search again"
-        )
-    return best

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.stellar import labels
+from sciml.stellar import continuum, labels
 from sciml.stellar.forward import ForwardModel, covariance_of, fisher_matrix, working_ranges
 from sciml.stellar.labels import LABELS, PARAMETERS
 from sciml.stellar.posterior import from_working, moments, to_working
@@ -21,6 +21,7 @@ _NUISANCE_DEVIATION = {"vmic": labels.VMIC_DEVIATION, "alpha": labels.ALPHA_DEVI
 _USUAL_VMAC = 3.5  # [km/s]
 _ROUNDS = 25
 _TRIED = 64  # spectra at a time
+_CLEAN = 0.005  # noise that a model is given where its continuum is estimated
 _SETTLED = 0.01  # a step that lowers chi-square by less ends the search
 
 
@@ -97,14 +98,19 @@ def least_covariance(forward: ForwardModel, working: np.ndarray, sigma: Tensor, 
     return covariance_of(normal)
 
 
-def nearest(forward: ForwardModel, flux: Tensor, sigma: Tensor, tried: np.ndarray) -> np.ndarray:
+def nearest(
+    forward: ForwardModel, flux: Tensor, sigma: Tensor, tried: np.ndarray, renormalised: bool = False
+) -> np.ndarray:
     """(n, 7): of the parameters `tried` (m, 7) those whose spectrum is nearest to each of flux (n, order, pixel), where
-    a search may begin."""
+    a search may begin. renormalised: flux is over `continuum.estimate`, and so are models then."""
     weight = (1 / sigma.broadcast_to(flux.shape)).flatten(1).square()
     seen = flux.flatten(1) * weight
     best, least = np.zeros(len(flux), int), np.full(len(flux), np.inf)
     for start in range(0, len(tried), _TRIED):
-        models = forward.at(to_working(tried[start : start + _TRIED])).flatten(1)
+        models = forward.at(to_working(tried[start : start + _TRIED]))
+        if renormalised:
+            models = models / continuum.estimate(models, models.new_full((1,), _CLEAN), torch.ones_like(models))
+        models = models.flatten(1)
         distance = (weight @ models.square().T - 2 * seen @ models.T).double().numpy()
         place = distance.argmin(1)
         found = distance[np.arange(len(flux)), place]

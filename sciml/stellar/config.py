@@ -8,10 +8,11 @@ from pydantic import Field, model_validator
 
 from sciml.core.config import Config
 from sciml.core.urls import absolute
+from sciml.nn.search import read_result
 from sciml.stellar.emulator import EmulatorSettings
+from sciml.stellar.networks import OURS, Settings
 from sciml.stellar.networks import PRESETS as NETWORK_PRESETS
-from sciml.stellar.networks import Settings
-from sciml.stellar.search import read_result, taken
+from sciml.stellar.search import drawn_of, taken
 from sciml.stellar.steps import METHODS
 
 Model = Literal["all", "chi2", "ridge", "sciml", "resnet", "attention", "dae_resnet", "dae_attention", "resnet_full",
@@ -21,8 +22,7 @@ _SIZES = {
     "node_step": (1, 2),
     "sobol_points": (1500, 400),
     "test_points": (256, 48),
-    "calibration_spectra": (1024, 256),
-    "flag_spectra": (1024, 512),
+    "calibration_spectra": (2048, 512),
     "strangers": (32, 16),
     "components": (240, 60),
 }
@@ -61,8 +61,9 @@ class StellarConfig(Config):
     node_step: int = Field(0, ge=0, description="take every so many-th node of the paper's [1; generated 2]")
     sobol_points: int = Field(0, ge=0, description="models at continuous labels and nuisances [1500; generated 400]")
     test_points: int = Field(0, ge=0, description="models that only test, of each kind [256; generated 48]")
-    calibration_spectra: int = Field(0, ge=0, description="emulated, to calibrate sigmas [1024; generated 256]")
-    flag_spectra: int = Field(0, ge=0, description="emulated, to set limits of flags [1024; generated 512]")
+    calibration_spectra: int = Field(
+        0, ge=0, description="emulated, to set limits of flags; half of them calibrate sigmas [2048; generated 512]"
+    )
     strangers: int = Field(0, ge=0, description="of each kind, to try flags on [32; generated 16]")
     components: int = Field(0, ge=0, description="of the emulator [240; generated 60]")
     spectrograph: str = Field("", description="file of wavelengths and blaze [HARPS-N; generated: three short orders]")
@@ -134,7 +135,9 @@ class StellarConfig(Config):
     def settings(self) -> Settings:
         """Of the networks under this preset, ours as a search found it where its result is given."""
         made = NETWORK_PRESETS[_NETWORKS[self.preset]]
-        return taken(made, read_result(self.search_result)) if self.search_result else made
+        if not self.search_result:
+            return made
+        return taken(made, read_result(self.search_result, OURS, drawn_of(Settings())))
 
     @property
     def instrument(self) -> str:

@@ -12,7 +12,7 @@ The forward model errs too, by `floor` times the depth of lines: below it nothin
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from sciml.core.errors import InputError
 from sciml.stellar import labels
 from sciml.stellar.answers import Answers
 from sciml.stellar.forward import ForwardModel, working_ranges
-from sciml.stellar.labels import LABELS, PARAMETERS
+from sciml.stellar.labels import COUNT, LABELS, PARAMETERS
 from sciml.stellar.posterior import V0, to_working
 from sciml.stellar.refit import Fitting, Refit, refit
 
@@ -38,7 +38,6 @@ _KNOTS, _MOST_KNOTS = 4, 8  # signal to noise ratios at which thresholds are set
 _SAME = 0.05  # difference of the logarithm of ratios that are one
 _USUAL = 0.95  # share of in-grid spectra by which scores are brought to one scale
 _OFTEN = 0.1  # share of in-grid spectra whose model error is above the floor
-_COUNT = len(LABELS)
 _LABELS_ALONE = Fitting()
 
 
@@ -95,8 +94,8 @@ class Fits:
     def against(self, answers: Answers) -> Evidence:
         """Evidence on answers to the same spectra."""
         whole = np.zeros((len(answers), len(PARAMETERS)))
-        whole[:, :_COUNT] = answers.mean
-        step = self.wanted - to_working(whole)[:, :_COUNT]
+        whole[:, :COUNT] = answers.mean
+        step = self.wanted - to_working(whole)[:, :COUNT]
         return Evidence(
             self.snr, self.scatter, self.lines, self.means, step, _in_working(answers), self.photons, self.beyond
         )
@@ -140,13 +139,6 @@ class Thresholds:
             )
         floor, snr, *limits = (tuple(map(float, row)) for row in (values["floor"], values["snr"], *values["limits"]))
         return cls(floor, snr, tuple(limits), int(values["spectra"]))
-
-    def raised(self, evidence: Evidence) -> "Thresholds":
-        """With a floor that lets real stars pass: lines of the list are wrong by more than the emulator is.
-
-        evidence: of stars of known labels, on which nothing is scored afterwards."""
-        excess = np.maximum(evidence.scatter - 1, 0.0) / np.maximum(evidence.lines, 1e-12)
-        return replace(self, floor=tuple(np.maximum(self.floor, np.sqrt(excess.max(0))).tolist()))
 
 
 def weigh(
@@ -204,7 +196,7 @@ def scores(evidence: Evidence, floor: Sequence[float]) -> np.ndarray:
         away,
     )
     edge = evidence.beyond.max((1, 2)) / np.sqrt(inflated)
-    return np.concatenate([misfit, np.sqrt(distance / _COUNT)[:, None], edge[:, None]], 1)
+    return np.concatenate([misfit, np.sqrt(distance / COUNT)[:, None], edge[:, None]], 1)
 
 
 def fit_thresholds(evidence: Evidence, share: float = SHARE) -> Thresholds:
@@ -314,8 +306,8 @@ def _fitted(forward: ForwardModel, flux: np.ndarray, sigma: np.ndarray, start: n
         scatter,
         np.tile(lines[:, None], (1, len(WIDTHS))),
         means,
-        fit.wanted[:, :_COUNT],
-        fit.covariance[:, :_COUNT, :_COUNT],
+        fit.wanted[:, :COUNT],
+        fit.covariance[:, :COUNT, :COUNT],
         _beyond(fit, [PARAMETERS.index(name) for name in fitting.free]),
     )
 
@@ -347,6 +339,6 @@ def _in_working(answers: Answers) -> np.ndarray:
     value, sigma = np.maximum(answers.mean[:, place], 0.0), answers.sigma[:, place]
     ends = np.maximum(np.stack([value - sigma, value + sigma]), 0.0)
     u = np.sqrt(ends**2 + V0**2)
-    slope = np.ones((len(value), _COUNT))
+    slope = np.ones((len(value), COUNT))
     slope[:, place] = (u[1] - u[0]) / (ends[1] - ends[0])
     return answers.covariance * slope[:, :, None] * slope[:, None, :]

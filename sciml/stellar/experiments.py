@@ -4,7 +4,7 @@ Spectra that are scored come from direct syntheses (`grid`, set test): never fro
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,14 +22,15 @@ from sciml.stellar.harpsn import harpsn
 from sciml.stellar.instrument import Spectrograph
 from sciml.stellar.labels import LABELS, NODES, NUISANCES, PARAMETERS, RANGES, Prior
 from sciml.stellar.observation import PRESETS, Observer
+from sciml.stellar.refit import Fitting
 from sciml.stellar.samples import SNR
-from sciml.stellar.source import DrawnStars, stars
+from sciml.stellar.source import DrawnStars
 from sciml.stellar.wavelengths import GRID
 
-Kind = Literal["calibration", "continuous", "node", "other_snr"]
-KINDS: tuple[Kind, ...] = ("calibration", "continuous", "node", "other_snr")
+Kind = Literal["continuous", "node", "other_snr"]
 OTHER_SNR = (10.0, 50.0, 200.0)  # none of them is what the paper's networks are trained at
 ROTATIONS = 4  # stars made from one synthesis
+_CONTINUUM = 4  # polynomials of each order, where the continuum is not known
 _VSINI = PARAMETERS.index("vsini")
 
 
@@ -49,6 +50,11 @@ class Experiment:
         """Parameters that a fit must find."""
         return LABELS if self.prior == "paper" else LABELS + NUISANCES
 
+    @property
+    def fitting(self) -> Fitting:
+        """All that a fit must find."""
+        return Fitting(self.free, 0 if self.observation == "paper" else _CONTINUUM)
+
 
 def experiment(name: str, snr: float) -> Experiment:
     """grid: the paper's whole grid. limited: its stars of 4000-6000 K at SNR 100. observed: with all that nuisances and
@@ -63,8 +69,7 @@ def experiment(name: str, snr: float) -> Experiment:
 @dataclass(frozen=True)
 class Setup:
     """An experiment with what it needs. spectrograph: harpsn, generated, or a file of the first's layout. nodes, test:
-    stores of model spectra; emulator: its checkpoint. points: of nodes and test, for a plan made before the stores.
-    calibration: spectra on which sigmas are."""
+    stores of model spectra; emulator: its checkpoint. points: of nodes and test, for a plan made before the stores."""
 
     experiment: Experiment
     spectrograph: str
@@ -73,7 +78,6 @@ class Setup:
     emulator: str
     seed: int
     points: tuple[PointSet, PointSet]
-    calibration: int
 
     def forward(self) -> ForwardModel:
         return forward_model(self.emulator, self.spectrograph)
@@ -97,8 +101,8 @@ class Setup:
 
 @dataclass(frozen=True, eq=False)
 class Stars:
-    """n spectra to be answered for: kind of each; parameters (n, 7); snr (n,); model (n,): which synthesis of which
-    store, none (-1) for those that the emulator makes."""
+    """n spectra to be answered for: kind of each, by name; parameters (n, 7); snr (n,); model (n,): which synthesis of
+    its kind's store, none (-1) for those that the emulator makes."""
 
     kind: np.ndarray
     parameters: np.ndarray
@@ -108,9 +112,20 @@ class Stars:
     def __len__(self) -> int:
         return len(self.snr)
 
-    def where(self, kind: Kind) -> np.ndarray:
+    @classmethod
+    def of(cls, parts: Sequence[tuple[str, np.ndarray, np.ndarray | float, np.ndarray]]) -> "Stars":
+        """Parts (kind, parameters, snr, model) one after another."""
+        kind, parameters, snr, model = zip(*parts, strict=True)
+        return cls(
+            np.repeat(np.array(kind), [len(part) for part in parameters]),
+            np.concatenate(parameters),
+            np.concatenate([np.broadcast_to(value, len(part)) for value, part in zip(snr, parameters, strict=True)]),
+            np.concatenate(model),
+        )
+
+    def where(self, kind: str) -> np.ndarray:
         """Indices of a kind."""
-        return np.flatnonzero(self.kind == KINDS.index(kind))
+        return np.flatnonzero(self.kind == kind)
 
 
 @functools.lru_cache(maxsize=4)
@@ -125,9 +140,6 @@ def scored_stars(setup: Setup) -> Stars:
     of_prior = np.arange(len(test)).reshape(2, -1)[0 if chosen.prior == "paper" else 1]  # the set's two halves
     tested = of_prior[_between(test[of_prior], chosen.teff)]
     parts = []
-    draws = torch.Generator().manual_seed(seed)
-    calibration = stars(draws, setup.calibration, chosen.prior, chosen.teff)
-    parts.append(("calibration", calibration, chosen.snr, np.full(len(calibration), -1)))
     for kind, models, rotations, snr in (
         ("continuous", tested, ROTATIONS, chosen.snr),
         *(("other_snr", tested, 1, value) for value in OTHER_SNR),
@@ -142,44 +154,45 @@ def scored_stars(setup: Setup) -> Stars:
         parameters = nodes[picked].copy()
         parameters[:, _VSINI] = generator.choice(NODES["vsini"], len(picked))
         parts.append(("node", parameters, chosen.snr, picked))
-    return Stars(
-        np.concatenate([np.full(len(p), KINDS.index(kind)) for kind, p, _, _ in parts]),
-        np.concatenate([p for _, p, _, _ in parts]),
-        np.concatenate([np.full(len(p), snr) for _, p, snr, _ in parts]),
-        np.concatenate([model for _, _, _, model in parts]),
-    )
+    return Stars.of(parts)
 
 
 def spectra(setup: Setup, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Flux, sigma, mask (n, order, pixel) of stars start:stop: what each looks like depends on its number alone."""
-    everyone, observer, forward = scored_stars(setup), setup.observer(), setup.forward()
+    """Flux, sigma, mask (n, order, pixel) of scored stars start:stop."""
+    everyone, forward = scored_stars(setup), setup.forward()
     number = np.arange(start, stop)
-    generators = [
-        torch.Generator().manual_seed(seed_for(setup.seed, setup.experiment.name, "noise", int(star)))
-        for star in number
-    ]
-    moving = [observer.velocities(1, generator) for generator in generators]
-    rv = None if moving[0] is None else torch.cat([value for value in moving if value is not None])
-    parameters, snr = torch.from_numpy(everyone.parameters[number]), torch.from_numpy(everyone.snr[number])
-    seen = []
-    with torch.no_grad():
+    parameters = torch.from_numpy(everyone.parameters[number])
+
+    def clean(rv: Tensor | None) -> Tensor:
         flux = torch.empty(len(number), *forward.shape)
         for kind in np.unique(everyone.kind[number]):
             at = np.flatnonzero(everyone.kind[number] == kind)
+            models = models_of(setup.nodes if kind == "node" else setup.test)
             velocity = None if rv is None else rv[at]
-            if KINDS[kind] == "calibration":
-                flux[at] = forward(parameters[at], velocity)
-            else:
-                models = models_of(setup.nodes if KINDS[kind] == "node" else setup.test)
-                flux[at] = direct(forward, models, everyone.model[number[at]], parameters[at], velocity)
-        for star, generator in enumerate(generators):
-            seen.append(observer(flux[star : star + 1], snr[star : star + 1].float(), generator))
-    used = torch.from_numpy(setup.used())
-    return (
-        torch.cat([one.flux for one in seen]),
-        torch.cat([one.sigma for one in seen]),
-        torch.cat([one.mask for one in seen]) & used,
-    )
+            flux[at] = direct(forward, models, everyone.model[number[at]], parameters[at], velocity)
+        return flux
+
+    return observed(setup, "noise", start, everyone.snr[number], clean)
+
+
+def observed(
+    setup: Setup, noise: str, start: int, snr: np.ndarray, clean: Callable[[Tensor | None], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Flux, sigma, mask (n, order, pixel) of stars from number `start` on: what each looks like depends on its number
+    alone.
+
+    noise: name of these stars' random numbers; snr: (n,); clean: velocities (n,) [km/s], None where stars stand still,
+    -> (n, order, pixel) without noise.
+    """
+    observer, own = setup.observer(), (setup.seed, setup.experiment.name, noise)
+    generators = [torch.Generator().manual_seed(seed_for(*own, start + k)) for k in range(len(snr))]
+    moving = [observer.velocities(1, generator) for generator in generators]
+    with torch.no_grad():
+        flux = clean(None if moving[0] is None else torch.cat([rv for rv in moving if rv is not None]))
+        ratio = torch.tensor(snr).float()
+        seen = [observer(flux[k : k + 1], ratio[k : k + 1], generator) for k, generator in enumerate(generators)]
+    flux, sigma, mask = (torch.cat([getattr(one, name) for one in seen]) for name in ("flux", "sigma", "mask"))
+    return flux, sigma, mask & torch.from_numpy(setup.used())
 
 
 def direct(

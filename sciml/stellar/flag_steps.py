@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from sciml.data.stores import Template, Variable, open_store
+from sciml.stellar.calibration_spectra import CalibrationSpectra
 from sciml.stellar.consistency import WIDTHS, Fits, best_fits
-from sciml.stellar.experiments import Experiment, Setup
-from sciml.stellar.flag_spectra import FlagSpectra
+from sciml.stellar.experiments import Setup
 from sciml.stellar.forward import ForwardModel
 from sciml.stellar.labels import LABELS
 from sciml.stellar.refit import Fitting
@@ -20,7 +20,6 @@ from sciml.stellar.strangers import distance, nearest_fits
 FITS_VERSION = 2  # raise it where the same spectra get other fits
 _LIBRARY = 512  # spectra of the grid from which the nearest to a stranger is sought
 _MUCH = 5.0  # standard deviations of noise that a fit leaves over, at which another start is tried
-_CONTINUUM = 4  # polynomials of each order, where the spectrograph's is not known
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class FitSpectra:
 
     setup: Setup
     answers: str
-    seen: FlagSpectra | None = None
+    seen: CalibrationSpectra | None = None
 
     def __call__(self, item: SpectrumBlock) -> Mapping[str, np.ndarray]:
         start, stop = item.spectrum_start, item.spectrum_stop
@@ -38,7 +37,7 @@ class FitSpectra:
         noise = torch.where(mask, sigma, torch.inf)
         with open_store(self.answers) as store:
             mean = store["mean"].values[start:stop]
-        forward, fitting = self.setup.forward(), fitting_of(self.setup.experiment)
+        forward, fitting = self.setup.forward(), self.setup.experiment.fitting
         fits = _fits(forward, flux, noise, mean, fitting)
         away = np.full(stop - start, np.nan)
         if self.seen is not None and stop > self.seen.count:
@@ -69,11 +68,6 @@ def _fits(forward: ForwardModel, flux: Tensor, noise: Tensor, start: np.ndarray,
     for field in fields(Fits):
         getattr(fits, field.name)[bad] = getattr(better, field.name)
     return fits
-
-
-def fitting_of(chosen: Experiment) -> Fitting:
-    """What a fit must find in an experiment's spectra."""
-    return Fitting(chosen.free, 0 if chosen.observation == "paper" else _CONTINUUM)
 
 
 def fits_template(count: int, free: int) -> Template:

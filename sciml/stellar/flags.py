@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from sciml.core.seeds import seed_for
-from sciml.data.stores import open_store
 from sciml.metrics.bootstrap import draws, percentile_interval
 from sciml.stellar.answers import Answers
+from sciml.stellar.calibration_spectra import CalibrationSpectra, calibration_stars
 from sciml.stellar.consistency import REASONS, Thresholds, excess, fit_thresholds
-from sciml.stellar.flag_spectra import FlagSpectra, FlagStars, flag_stars
+from sciml.stellar.experiments import Stars
 from sciml.stellar.flag_steps import read_fits
 from sciml.stellar.labels import LABELS
-from sciml.stellar.results import Results
+from sciml.stellar.results import Results, read_answers
 from sciml.stellar.strangers import KINDS, detectable
 
 CONFIDENT = 5.0  # standard deviations of an answer from which on it is confidently wrong
@@ -34,7 +34,7 @@ class Flags:
     inside: Mapping[str, np.ndarray]
     outside: Mapping[str, np.ndarray]
     liars: Mapping[str, np.ndarray]
-    strangers: FlagStars
+    strangers: Stars
     distance: np.ndarray
     detectable: float
     exchanged: np.ndarray
@@ -45,26 +45,25 @@ class Flags:
         return self.distance >= self.detectable
 
 
-def read_flags(results: Results, which: FlagSpectra, fits: tuple[str, str], answers: Mapping[str, str]) -> Flags:
+def read_flags(results: Results, which: CalibrationSpectra, fits: tuple[str, str], answers: Mapping[str, str]) -> Flags:
     """Flags of an experiment. fits: stores of fits to its scored spectra and to `which`; answers: method -> store of
     what it says of `which`."""
     (scored, _), (tried, away) = (read_fits(url) for url in fits)
-    everyone = flag_stars(which)
+    everyone = calibration_stars(which)
     learned, strange = np.arange(which.count), np.arange(which.count, len(which))
     continuous = results.stars.where("continuous")
     other = np.random.default_rng(seed_for(which.setup.seed, "liars")).permutation(len(continuous))
     thresholds, inside, outside, liars = {}, {}, {}, {}
     for name, url in answers.items():
         calibration = results.calibrations[name]
-        with open_store(url) as store:
-            given = calibration.apply(Answers(store["mean"].values, store["covariance"].values), everyone.snr)
+        given = calibration.apply(read_answers(url), everyone.snr)
         own = calibration.apply(results.answers[name], results.stars.snr)
         limits = thresholds[name] = fit_thresholds(tried.select(learned).against(given.select(learned)))
         inside[name] = excess(scored.against(own), limits)
         outside[name] = excess(tried.select(strange).against(given.select(strange)), limits)
         liars[name] = excess(scored.select(continuous).against(own.select(continuous[other])), limits)
     apart = np.array([KINDS[kind].outside for kind in everyone.kind[strange]])  # numbers of another set
-    stars = FlagStars(
+    stars = Stars(
         everyone.kind[strange],
         everyone.parameters[strange],
         everyone.snr[strange],

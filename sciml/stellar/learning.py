@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sciml.data.stores import open_store
 from sciml.report.page import Illustration, Section
-from sciml.stellar.answers import Answers
 from sciml.stellar.experiments import Setup, scored_stars
 from sciml.stellar.figures import learning_figure
 from sciml.stellar.labels import LABELS
 from sciml.stellar.networks import OURS, Settings
 from sciml.stellar.paper import SHORT
-from sciml.stellar.results import Results
+from sciml.stellar.results import Results, read_answers
 from sciml.stellar.scores import summarise
 from sciml.stellar.steps import Scored
 from sciml.stellar.tables import NAMES, name_of
@@ -53,9 +51,7 @@ def learning_scores(results: Results, stores: Mapping[int, str], *, resamples: i
     """Spectra seen -> summary of what the network then says. stores: spectra seen -> store of answers."""
     truth, found = results.truth("continuous"), {}
     for count, url in stores.items():
-        with open_store(url) as store:
-            given = Answers(store["mean"].values, store["covariance"].values)
-        found[count] = summarise(truth, {OURS: given}, resamples=resamples, seed=seed)[OURS]
+        found[count] = summarise(truth, {OURS: read_answers(url)}, resamples=resamples, seed=seed)[OURS]
     return found
 
 

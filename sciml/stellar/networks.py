@@ -6,7 +6,7 @@ on spectra at one SNR; ours (sciml) at all of a range. Every batch is drawn afre
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -89,7 +89,7 @@ class Settings:
     sciml: SciMLConfig = field(default_factory=SciMLConfig)
     fitting: Fitting = field(default_factory=lambda: Fitting(16, 1600))
     denoising: Fitting = field(default_factory=lambda: Fitting(8, 1600, weight_decay=1e-2))
-    estimating: Fitting = field(default_factory=lambda: Fitting(100, 131072, 1024, 3e-3, weight_decay=1e-4))
+    estimating: Fitting = field(default_factory=lambda: Fitting(60, 131072, 1024, 3e-3, weight_decay=1e-4))
     refining: Fitting | None = None
     snr: SNR = field(default_factory=lambda: SNR(20.0, 20.0))
     our_snr: SNR = field(default_factory=lambda: SNR(10.0, 300.0))
@@ -97,7 +97,20 @@ class Settings:
     components: int = 48
     drawn: int = 2000
     derivatives: int = 256
-    bank: int = 60000
+    bank: int = 100000
+
+    def of(self, name: str) -> dict[str, Any]:
+        """What the training of a network depends on, in plain values: those of the others may change."""
+        if name == OURS:
+            used = ["sciml", "our_snr", "components", "drawn", "derivatives", "bank", "estimating", "refining"]
+        elif name == DENOISER:
+            used = ["denoiser", "denoising", "snr"]
+        else:
+            used = ["attention" if "attention" in name else "resnet", "fitting", "snr"]
+        if name.startswith("dae_"):
+            used += ["denoiser", "denoising", "fine_tune"]
+        values = asdict(self)
+        return {key: values[key] for key in used}
 
 
 PRESETS: Mapping[Preset, Settings] = {

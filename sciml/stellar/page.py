@@ -27,7 +27,7 @@ def finding(setup: Setup, results: Results, seed: int, scored: Mapping[str, Mapp
     told = [
         f"Scored on {len(truth):,} spectra of {models:,} direct syntheses at continuous labels,"
         f" {len(truth) / models:.0f} rotations each, SNR {chosen.snr:g}; sigmas calibrated on"
-        f" {len(stars.where('calibration')):,} spectra of their own. The χ² fit knows how the spectra were made;"
+        f" {results.calibrated_on:,} spectra of their own. The χ² fit knows how the spectra were made;"
         " nothing can beat it by much.",
     ]
     return report.finding(

@@ -16,8 +16,8 @@ from torch import Tensor
 from sciml.stellar import labels
 from sciml.stellar.chi2 import nuisance_prior, usual_nuisances
 from sciml.stellar.forward import ForwardModel, covariance_of, working_ranges
-from sciml.stellar.labels import LABELS, PARAMETERS
-from sciml.stellar.posterior import to_working
+from sciml.stellar.labels import COUNT, LABELS, PARAMETERS
+from sciml.stellar.posterior import moments, to_working
 
 _SETTLED = 0.5  # of chi-square: two steps that gain less end a fit
 _SHORTEST = 0.01  # share of a step that must gain something
@@ -46,6 +46,10 @@ class Refit:
     covariance: np.ndarray
     model: Tensor
     residual: Tensor
+
+    def moments(self, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (n, 4) and covariance (n, 4, 4) of LABELS given the grid."""
+        return moments(self.wanted[:, :COUNT], self.covariance[:, :COUNT, :COUNT], seed)
 
 
 def refit(forward: ForwardModel, flux: np.ndarray, sigma: np.ndarray, mean: np.ndarray, fitting: Fitting) -> Refit:

@@ -8,20 +8,22 @@ import numpy as np
 from sciml.data.stores import open_store
 from sciml.stellar.answers import Answers, Truth
 from sciml.stellar.calibration import Calibration, fit_calibration
-from sciml.stellar.experiments import Kind, Setup, Stars, scored_stars
+from sciml.stellar.calibration_spectra import GRID_STARS, CalibrationSpectra, calibration_stars
+from sciml.stellar.experiments import Kind, Stars, scored_stars
 from sciml.stellar.labels import LABELS
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
     """stars: the spectra; bound, bayes (n, 4); answers: method -> as it gave them; calibrations: method -> how its
-    sigmas are corrected, fitted on the calibration split alone."""
+    sigmas are corrected, fitted on the calibration split alone; calibrated_on: its spectra."""
 
     stars: Stars
     bound: np.ndarray
     bayes: np.ndarray
     answers: Mapping[str, Answers]
     calibrations: Mapping[str, Calibration]
+    calibrated_on: int
 
     def truth(self, kind: Kind, snr: float | None = None) -> Truth:
         """What the spectra of a kind are, of one SNR if it is given."""
@@ -42,19 +44,25 @@ class Results:
         return at if snr is None else at[self.stars.snr[at] == snr]
 
 
-def read_results(setup: Setup, stores: Mapping[str, str]) -> Results:
-    """Results of an experiment's stores: `bound`, and each method's answers."""
-    stars = scored_stars(setup)
-    with open_store(stores["bound"]) as store:
-        bound, bayes = store["bound"].values, store["bayes"].values
-    answers = {}
-    for name, url in stores.items():
-        if name != "bound":
-            with open_store(url) as store:
-                answers[name] = Answers(store["mean"].values, store["covariance"].values)
-    split = stars.where("calibration")
-    labels = stars.parameters[split, : len(LABELS)]
+def read_results(
+    which: CalibrationSpectra, bound: str, answers: Mapping[str, str], split: Mapping[str, str]
+) -> Results:
+    """Results of an experiment. bound: its store; answers: method -> store of its answers; split: the same of `which`,
+    on whose stars at the experiment's signal to noise sigmas are calibrated."""
+    setup = which.setup
+    with open_store(bound) as store:
+        least, bayes = store["bound"].values, store["bayes"].values
+    apart = calibration_stars(which)
+    used = np.flatnonzero((apart.kind == GRID_STARS) & (apart.snr == setup.experiment.snr))
+    labels = apart.parameters[used, : len(LABELS)]
     calibrations = {
-        name: fit_calibration(labels, found.select(split), stars.snr[split]) for name, found in answers.items()
+        name: fit_calibration(labels, read_answers(url).select(used), apart.snr[used]) for name, url in split.items()
     }
-    return Results(stars, bound, bayes, answers, calibrations)
+    given = {name: read_answers(url) for name, url in answers.items()}
+    return Results(scored_stars(setup), least, bayes, given, calibrations, len(used))
+
+
+def read_answers(url: str) -> Answers:
+    """What a store of `steps.Answer` holds."""
+    with open_store(url) as store:
+        return Answers(store["mean"].values, store["covariance"].values)

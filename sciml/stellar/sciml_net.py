@@ -40,9 +40,9 @@ MISFIT_WEIGHT = 1.0
 class SciMLConfig:
     """width, blocks: of the dense layers; inner: hidden width of decoder and gain; steps: Gauss-Newton's."""
 
-    width: int = 128
+    width: int = 256
     blocks: int = 2
-    inner: int = 128
+    inner: int = 256
     steps: int = 1
 
 

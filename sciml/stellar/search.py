@@ -5,7 +5,6 @@ on which methods are scored, are never looked at. Spectra are drawn and projecte
 """
 
 import functools
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -13,9 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sciml.core.errors import ConfigError
 from sciml.core.seeds import seed_for
-from sciml.core.urls import read_bytes
 from sciml.nn.training import TensorSamples, evaluate, fit, seeded
 from sciml.stellar.experiments import Setup
 from sciml.stellar.heads import negative_log_likelihood, scaled
@@ -86,26 +83,6 @@ def taken(settings: Settings, found: Mapping[str, Any]) -> Settings:
     fitting = {name: value for name, value in found.items() if name in _FITTING}
     estimating: Fitting = replace(settings.estimating, **fitting)
     return replace(settings, sciml=replace(settings.sciml, **network), estimating=estimating)
-
-
-def read_result(url: str) -> dict[str, Any]:
-    """Searched settings of the best trial, from what a search left. Raises ConfigError where the file is none."""
-    try:
-        found = json.loads(read_bytes(url))[OURS]
-        best = {name: found["best"]["settings"][name] for name in found["space"]}
-        default = drawn_of(Settings())
-        wrong = [name for name, value in best.items() if type(value) is not type(default[name])]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"--search-result {url}: not the result of a search of {OURS} ({type(error).__name__}: {error}); give the"
-            " search.json of a --search run"
-        ) from error
-    if wrong:
-        raise ConfigError(
-            f"--search-result {url}: {wrong[0]} {best[wrong[0]]!r} found, expected a"
-            f" {type(default[wrong[0]]).__name__}; search again"
-        )
-    return best
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,14 +13,13 @@ import xarray as xr
 from sciml.core.errors import InputError
 from sciml.data.stores import Template, Variable
 from sciml.stellar.apply import MEANING, Measured, Star
-from sciml.stellar.labels import LABELS, NUISANCES
+from sciml.stellar.labels import COUNT, LABELS, NUISANCES
 
 FLAGS = tuple(MEANING)
 MEANINGS = ("", "rotation", "total")  # of v sin i
 PLACES = 256  # stars of one store
 ORDERS, PIXELS = 32, 8192  # room for; longer orders are kept thinned
 LETTERS = {"name": 64, "notes": 1024, "reason": 512}
-_COUNT = len(LABELS)
 _NUMBERS = {
     "rv": "radial velocity, barycentric where the file has the correction",
     "rv_sigma": "standard deviation of rv",
@@ -73,7 +72,7 @@ def record(star: Star) -> Record:
         star.flags,
         nan if lost else star.velocity.rv,
         nan if lost else star.velocity.sigma,
-        np.full(len(NUISANCES), nan) if fit is None else fit.best[_COUNT:],
+        np.full(len(NUISANCES), nan) if fit is None else fit.best[COUNT:],
         nan if fit is None else fit.snr,
         nan if fit is None else fit.misfit,
         nan if fit is None else fit.shared,
@@ -91,7 +90,7 @@ def record(star: Star) -> Record:
 def unusable(name: str, reason: str, methods: Sequence[str]) -> Record:
     """In the place of a star that could not be measured."""
     nan, none, empty = float("nan"), np.empty((0, 0)), np.empty(0)
-    nothing = tuple(Measured(one, np.full(_COUNT, nan), np.full((_COUNT, _COUNT), nan), "", nan, ()) for one in methods)
+    nothing = tuple(Measured(one, np.full(COUNT, nan), np.full((COUNT, COUNT), nan), "", nan, ()) for one in methods)
     numbers = (nan, nan, np.full(len(NUISANCES), nan), nan, nan, nan, nan)
     return Record(name, nothing, (), *numbers, empty, empty, none, none, none, none, "", reason)
 
@@ -125,7 +124,7 @@ def template(methods: Sequence[str]) -> Template:
         variables[name] = number("order", "pixel", name=f"{name}, over the continuum", dtype="float32")
     for name in LETTERS:
         variables[name] = Variable(("star", f"letter_of_{name}"), "1", f"{name}, as UTF-8", dtype="uint8")
-    sizes = {"star": PLACES, "method": len(methods), "label": _COUNT, "label_": _COUNT, "nuisance": len(NUISANCES)}
+    sizes = {"star": PLACES, "method": len(methods), "label": COUNT, "label_": COUNT, "nuisance": len(NUISANCES)}
     sizes |= {"order": ORDERS, "pixel": PIXELS} | {f"letter_of_{name}": most for name, most in LETTERS.items()}
     words = {"method": methods, "label": LABELS, "label_": LABELS, "nuisance": NUISANCES}
     return Template(

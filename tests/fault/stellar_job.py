@@ -22,14 +22,12 @@ from sciml.stellar import experiments, networks, steps
 from sciml.stellar.config import StellarConfig
 
 SLOW = "TESTS_SLOW_SECONDS"
-WORDS = tuple(
-    "--node-step 5 --sobol-points 60 --test-points 10 --components 24 --calibration-spectra 40 --models sciml".split()
-)
+WORDS = tuple("--node-step 5 --sobol-points 60 --test-points 10 --components 24 --models sciml".split())
 
 
 def job(config: StellarConfig, engine: Engine) -> str:
-    for setup, depends in stellar_networks.setups_of(config, engine, model_stores(config, engine)):
-        stellar_networks._answers(config, engine, setup, depends)
+    for task in stellar_networks.tasks_of(config, engine, model_stores(config, engine)):
+        stellar_networks._answers(task)
     engine.run.write_json("metrics.json", {"created": "2026-01-01T00:00:00+00:00"})
     return "done"
 

@@ -37,8 +37,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made = networks.PRESETS["generated"]
     quick = replace(made.estimating, epochs=2, spectra=2048)
     settings = replace(made, estimating=quick, drawn=120, derivatives=16, bank=500)
-    words = "--node-step 5 --sobol-points 150 --test-points 6 --components 60 --calibration-spectra 50"
-    words += " --flag-spectra 60 --strangers 2 --models sciml --executor serial"
+    words = "--node-step 5 --sobol-points 150 --test-points 6 --components 60 --calibration-spectra 100"
+    words += " --strangers 2 --models sciml --executor serial"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.PRESETS, "generated", settings)  # type: ignore[arg-type]
         patch.setattr(consistency, "FEWEST", 60)

@@ -19,7 +19,7 @@ from sciml.stellar.flag_steps import read_fits
 from sciml.stellar.strangers import KINDS
 
 WORDS = (
-    "--node-step 4 --sobol-points 200 --test-points 24 --components 60 --calibration-spectra 100 --flag-spectra 300"
+    "--node-step 4 --sobol-points 200 --test-points 24 --components 60 --calibration-spectra 300"
     " --strangers 3 --models chi2,ridge --executor serial"
 )
 

@@ -52,9 +52,7 @@ def run(folder: Path, *words: object, models: str = "sciml", serial: bool = True
         "--components",
         24,
         "--calibration-spectra",
-        50,
-        "--flag-spectra",
-        60,
+        100,
         "--strangers",
         2,
     )

@@ -9,10 +9,11 @@ import pytest
 from pipelines import stellar_search
 from pipelines.stellar_parameters import main
 from sciml.core.errors import ConfigError
+from sciml.nn.search import read_result
 from sciml.stellar import experiments, search
 from sciml.stellar.config import StellarConfig
-from sciml.stellar.networks import OURS
-from sciml.stellar.search import drawn_of, read_result, shorter, taken
+from sciml.stellar.networks import OURS, Settings
+from sciml.stellar.search import drawn_of, shorter, taken
 from tests.pipelines.test_stellar_parameters import _small, run  # noqa: F401 (the fixture acts by itself)
 
 SPACE = {"width": ("choice", [16, 64]), "learning_rate": ("loguniform", 1e-3, 1e-2)}
@@ -39,7 +40,7 @@ def test_a_search_never_sees_a_synthesis_that_scores_and_its_result_is_taken(
         monkeypatch.setattr(experiments, name, never)
     (emulator,) = (tmp_path / "run/checkpoints").glob("emulator-*.pt")
     setup = experiments.Setup(
-        experiments.experiment("grid", 20.0), "generated", "", "", str(emulator), 0, (), 0  # type: ignore[arg-type]
+        experiments.experiment("grid", 20.0), "generated", "", "", str(emulator), 0, ()  # type: ignore[arg-type]
     )  # fmt: skip
     again: list[float] = []
     settings = replace(StellarConfig.parse([]).settings, our_snr=experiments.training_snr(setup.experiment))
@@ -54,7 +55,7 @@ def test_a_search_never_sees_a_synthesis_that_scores_and_its_result_is_taken(
 def test_what_is_no_result_is_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "search.json").write_text(text)
     with pytest.raises(ConfigError, match=said):
-        read_result(str(tmp_path / "search.json"))
+        read_result(str(tmp_path / "search.json"), "sciml", drawn_of(Settings()))
 
 
 def test_a_search_of_several_experiments_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -171,18 +171,6 @@ def test_masked_pixels_count_for_nothing_and_used_ones_must_be_numbers() -> None
         weigh(forward(), spoiled, sigma, answers)
 
 
-def test_a_raised_floor_lets_stars_pass_that_the_line_list_does_not_fit(thresholds: Thresholds) -> None:
-    snr = np.full(1, 200.0)
-    clean = observed(synthesised(SUN))
-    star = 1 - (1 - clean) * (1 + 0.1 * torch.sin(torch.arange(1000.0) / 7))  # lines wrong by a tenth
-    evidence = weigh(forward(), noisy(star, snr, 5), 1 / snr[:, None, None], told(SUN[:, :4], SIGMA))
-    assert "misfit" in flag(evidence, thresholds)[0]
-    raised = thresholds.raised(evidence)
-    assert "misfit" not in flag(evidence, raised)[0]
-    assert np.all(np.array(raised.floor) >= thresholds.floor) and max(raised.floor) < 0.5
-    assert raised.raised(evidence) == raised
-
-
 def test_thresholds_are_kept_as_plain_values(thresholds: Thresholds) -> None:
     assert Thresholds.from_json(thresholds.to_json()) == thresholds
     with pytest.raises(InputError, match="thresholds for means of"):

@@ -8,11 +8,11 @@ import torch
 from scipy.stats import binom
 
 from sciml.nn.checkpoint import save_checkpoint
-from sciml.stellar import flag_spectra, flag_steps, labels
+from sciml.stellar import calibration_spectra, flag_steps, labels
 from sciml.stellar.answers import Answers
+from sciml.stellar.calibration_spectra import CalibrationSpectra, TrainErrors
 from sciml.stellar.consistency import best_fits, excess, fit_thresholds, flag, weigh
-from sciml.stellar.experiments import Setup, experiment
-from sciml.stellar.flag_spectra import FlagSpectra, FlagStars, TrainErrors
+from sciml.stellar.experiments import Setup, Stars, experiment
 from sciml.stellar.flags import interval
 from sciml.stellar.grid import PointSet
 from sciml.stellar.posterior import to_working
@@ -86,7 +86,7 @@ def test_intervals_are_of_syntheses_and_never_empty() -> None:
 
 
 @pytest.fixture
-def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlagSpectra:
+def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CalibrationSpectra:
     """40 stars of the grid and 3 strangers of each of two kinds, by two models that were left out."""
     held = labels.draw(2, 5, "paper")
     held[:, :3] = [(4000.0, 3.0, -1.0), (9000.0, 3.0, -1.0)]
@@ -94,18 +94,18 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlagSpectra:
     wave = torch.arange(29400) / 29400
     save_checkpoint(errors, {"parameters": torch.from_numpy(held), "error": torch.stack([0.02 * wave, -0.02 * wave])})
     points = (PointSet("nodes", 5), PointSet("test", 4))
-    setup = Setup(experiment("grid", 20.0), "generated", "", "", "", 0, points, 50)
+    setup = Setup(experiment("grid", 20.0), "generated", "", "", "", 0, points)
     monkeypatch.setattr(Setup, "forward", lambda _: forward())
     spectrograph = type("Seen", (), {"wave": np.zeros(forward().shape), "blaze": np.ones(forward().shape)})
-    monkeypatch.setattr(flag_spectra.experiments, "spectrograph_of", lambda _: spectrograph)
+    monkeypatch.setattr(calibration_spectra.experiments, "spectrograph_of", lambda _: spectrograph)
     models = synthesised(points[1].parameters())
-    monkeypatch.setattr(flag_spectra, "models_of", lambda _: models)
+    monkeypatch.setattr(calibration_spectra, "models_of", lambda _: models)
     monkeypatch.setattr("sciml.stellar.experiments._between", lambda p, t: np.ones(len(p), bool))
-    return FlagSpectra(setup, errors, 40, 3, ("binary", "velocity"))
+    return CalibrationSpectra(setup, errors, 40, 3, ("binary", "velocity"))
 
 
-def test_stars_of_the_split_have_the_error_of_the_nearest_model_that_was_left_out(tried: FlagSpectra) -> None:
-    stars: FlagStars = flag_spectra.flag_stars(tried)
+def test_stars_of_the_split_have_the_error_of_the_nearest_model_that_was_left_out(tried: CalibrationSpectra) -> None:
+    stars: Stars = calibration_spectra.calibration_stars(tried)
     assert len(stars) == len(tried) == 46
     clean = tried.clean(0, 40)
     plain = forward().at(to_working(stars.parameters[:40]))
@@ -116,25 +116,25 @@ def test_stars_of_the_split_have_the_error_of_the_nearest_model_that_was_left_ou
     torch.testing.assert_close(clean - plain, sign[:, None, None] * wave, atol=2e-4, rtol=0)
 
 
-def test_blocks_of_any_size_are_parts_of_one_whole(tried: FlagSpectra) -> None:
+def test_blocks_of_any_size_are_parts_of_one_whole(tried: CalibrationSpectra) -> None:
     whole = tried.clean(0, 46)
     parts = torch.cat([tried.clean(0, 33), tried.clean(33, 42), tried.clean(42, 46)])
     torch.testing.assert_close(parts, whole, atol=1e-5, rtol=0)
     seen = torch.cat([tried(0, 41)[0], tried(41, 46)[0]])
     assert (seen - whole)[40:].std() == pytest.approx(1 / 20, rel=0.03)
-    stars = flag_spectra.flag_stars(tried)
+    stars = calibration_spectra.calibration_stars(tried)
     assert set(stars.snr[:40]) == {10.0, 20.0, 50.0, 200.0} and (stars.snr[:40] == 20).mean() == 0.5
     assert stars.kind[40:].tolist() == ["binary"] * 3 + ["velocity"] * 3
 
 
 def test_errors_are_of_models_that_were_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     models = synthesised(labels.draw(120, 3, "paper"))
-    monkeypatch.setattr(flag_spectra, "read_models", lambda _: models)
-    monkeypatch.setattr(flag_spectra, "read_parameters", lambda _: models.parameters[:40])
-    settings = flag_spectra.EmulatorSettings(60, 80)
+    monkeypatch.setattr(calibration_spectra, "read_models", lambda _: models)
+    monkeypatch.setattr(calibration_spectra, "read_parameters", lambda _: models.parameters[:40])
+    settings = calibration_spectra.EmulatorSettings(60, 80)
     state = TrainErrors(("whole",), ("parted",), settings, 0)(None, 0, None)
     np.testing.assert_array_equal(state["parameters"].numpy(), models.parameters[40::8])
-    known = flag_spectra.fit_emulator(models, settings, 0)
+    known = calibration_spectra.fit_emulator(models, settings, 0)
     made = torch.fft.irfft(known(state["parameters"])[0].detach(), n=29400)
     learned = (torch.from_numpy(models.flux[40::8]) - made).square().mean().sqrt()
     assert state["error"].square().mean().sqrt() > 1.5 * learned
@@ -143,9 +143,9 @@ def test_errors_are_of_models_that_were_not_learned(monkeypatch: pytest.MonkeyPa
 def test_real_spectrographs_bend_every_continuum_so_that_it_is_no_stranger() -> None:
     points = (PointSet("nodes"), PointSet("test"))
     for name, absent in (("grid", set()), ("observed", {"bent continuum"})):
-        setup = Setup(experiment(name, 20.0), "", "", "", "", 0, points, 50)
-        assert set(flag_spectra.kinds_for(setup, True)) == set(KINDS) - absent
-        assert not any(KINDS[kind].outside for kind in flag_spectra.kinds_for(setup, False))
+        setup = Setup(experiment(name, 20.0), "", "", "", "", 0, points)
+        assert set(calibration_spectra.kinds_for(setup, True)) == set(KINDS) - absent
+        assert not any(KINDS[kind].outside for kind in calibration_spectra.kinds_for(setup, False))
 
 
 def test_a_fit_that_began_wrongly_is_begun_again_from_what_is_nearest() -> None:

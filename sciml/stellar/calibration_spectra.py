@@ -1,8 +1,8 @@
-"""Spectra on which flags are set and tried, none of them scored.
+"""Spectra on which sigmas are calibrated and flags are set, and strangers on which flags are tried; none is scored.
 
-Thresholds are set on emulated stars of the prior to which the emulator's own error is added: an emulator of all models
-but every eighth tells what those eighths look like beside what it makes of them. Without it thresholds would be too
-tight for spectra that no emulator made. The share that is found are strangers: see `strangers`.
+The first are emulated stars of the prior to which the emulator's own error is added: an emulator of all models but
+every eighth tells what those eighths look like beside what it makes of them. Without it sigmas and limits would be too
+tight for spectra that no emulator made. Strangers: see `strangers`.
 """
 
 import functools
@@ -19,14 +19,15 @@ from sciml.data.stores import spans
 from sciml.nn.checkpoint import load_checkpoint
 from sciml.stellar import experiments, labels, strangers
 from sciml.stellar.emulator import EmulatorSettings, fit_emulator
-from sciml.stellar.experiments import Setup, models_of, scored_stars
+from sciml.stellar.experiments import Setup, Stars, models_of, observed, scored_stars
 from sciml.stellar.grid import Synthesis, read_models, read_parameters
 from sciml.stellar.labels import ATMOSPHERIC, PARAMETERS, RANGES
 from sciml.stellar.source import stars
 from sciml.stellar.steps import SPECTRA_PER_ITEM, SpectrumBlock
 from sciml.stellar.wavelengths import GRID
 
-FLAGS_VERSION = 1  # raise it where the same setup gives other spectra or other fits
+CALIBRATION_VERSION = 1  # raise it where the same setup gives other spectra or other fits
+GRID_STARS = "calibration"  # the kind of those that are no strangers
 _HELD = 8  # every so many-th model is left out of an emulator to see its error
 _ATMOSPHERIC = [PARAMETERS.index(name) for name in ATMOSPHERIC]
 _VSINI = PARAMETERS.index("vsini")
@@ -59,22 +60,8 @@ class TrainErrors:
         return {"parameters": parameters, "error": torch.cat(parts)}
 
 
-@dataclass(frozen=True, eq=False)
-class FlagStars:
-    """n spectra: kind of each, empty where it is one of the grid's; parameters (n, 7); snr (n,); model (n,): number of
-    the synthesis behind it, of one kind of set each, -1 without one."""
-
-    kind: np.ndarray
-    parameters: np.ndarray
-    snr: np.ndarray
-    model: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.snr)
-
-
 @dataclass(frozen=True)
-class FlagSpectra:
+class CalibrationSpectra:
     """A `steps.Seen`. errors: checkpoint of `TrainErrors`. count: stars of the grid; strangers come after them, kind
     after kind. each: of a kind. outside: store of model spectra of the kinds that need their own, empty for none."""
 
@@ -94,27 +81,14 @@ class FlagSpectra:
 
     def __call__(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
         """Flux, sigma, mask (n, order, pixel), snr (n,)."""
-        observer = self.setup.observer()
-        seed = self.setup.seed, self.setup.experiment.name, "flag noise"
-        generators = [torch.Generator().manual_seed(seed_for(*seed, number)) for number in range(start, stop)]
-        snr = flag_stars(self).snr[start:stop]
-        moving = [observer.velocities(1, generator) for generator in generators]
-        velocity = None if moving[0] is None else torch.cat([rv for rv in moving if rv is not None])
-        with torch.no_grad():
-            flux = self.clean(start, stop, velocity)
-            seen = [
-                observer(flux[k : k + 1], torch.tensor(snr[k : k + 1]).float(), generator)
-                for k, generator in enumerate(generators)
-            ]
-        flux, sigma, mask = (torch.cat([getattr(one, name) for one in seen]) for name in ("flux", "sigma", "mask"))
-        return flux, sigma, mask & torch.from_numpy(self.setup.used()), snr
+        snr = calibration_stars(self).snr[start:stop]
+        return *observed(self.setup, "flag noise", start, snr, functools.partial(self.clean, start, stop)), snr
 
     def clean(self, start: int, stop: int, velocity: Tensor | None = None) -> Tensor:
         """(n, order, pixel) as the spectrograph would see them without noise. Velocities are for stars of the grid."""
         inside = np.arange(start, max(min(stop, self.count), start))
-        parts = [
-            self._of_grid(flag_stars(self).parameters[inside], None if velocity is None else velocity[: len(inside)])
-        ]
+        moving = None if velocity is None else velocity[: len(inside)]
+        parts = [self._of_grid(calibration_stars(self).parameters[inside], moving)]
         for number, kind in enumerate(self.kinds):
             first = self.count + number * self.each
             low, high = max(start - first, 0), min(stop - first, self.each)
@@ -124,7 +98,7 @@ class FlagSpectra:
 
     def _strangers(self, kind: str, first: int) -> Tensor:
         """All of a kind, the first of which is spectrum `first`."""
-        everyone, every = flag_stars(self), slice(first, first + self.each)
+        everyone, every = calibration_stars(self), slice(first, first + self.each)
         store = self.outside if strangers.KINDS[kind].outside else self.setup.test
         known = replace(models_of(store).select(everyone.model[every]), parameters=everyone.parameters[every])
         return strangers.seen(kind, self.setup.forward().sampler, known, self._seed())
@@ -173,7 +147,7 @@ class StrangerModels:
 
 
 @functools.lru_cache(maxsize=4)
-def flag_stars(which: FlagSpectra) -> FlagStars:
+def calibration_stars(which: CalibrationSpectra) -> Stars:
     """What the spectra are: stars of the prior, half of them at the experiment's SNR and the others at those at which
     it is tried besides; then strangers, at the experiment's."""
     setup = which.setup
@@ -183,7 +157,7 @@ def flag_stars(which: FlagSpectra) -> FlagStars:
     inside = stars(draws, which.count, chosen.prior, chosen.teff)
     others = np.resize(np.array(experiments.OTHER_SNR), (which.count + 1) // 2)
     snr = np.stack([np.full(len(others), own), others], 1).ravel()[: which.count]
-    parts = [("", inside, snr, np.full(which.count, -1))]
+    parts = [(GRID_STARS, inside, snr, np.full(which.count, -1))]
     tested = np.unique(scored_stars(setup).model[scored_stars(setup).where("continuous")])
     outside = read_parameters(which.outside) if which.outside else np.empty((0, len(PARAMETERS)))
     apart = [kind for kind in which.kinds if strangers.KINDS[kind].outside]
@@ -196,13 +170,8 @@ def flag_stars(which: FlagSpectra) -> FlagStars:
             parameters = models_of(setup.test).parameters[index].copy()
             parameters[:, _VSINI] = generator.uniform(*RANGES["vsini"], which.each)
             parameters = strangers.moved(kind, parameters, which._seed())
-        parts.append((kind, parameters, np.full(which.each, own), index))
-    return FlagStars(
-        np.concatenate([np.full(len(p), kind, dtype="U32") for kind, p, _, _ in parts]),
-        np.concatenate([p for _, p, _, _ in parts]),
-        np.concatenate([ratio for _, _, ratio, _ in parts]),
-        np.concatenate([index for _, _, _, index in parts]),
-    )
+        parts.append((kind, parameters, own, index))
+    return Stars.of(parts)
 
 
 def kinds_for(setup: Setup, outside: bool) -> tuple[str, ...]:
