@@ -250,21 +250,22 @@ def projected_samples(
     The covariance of the projected noise is that of the draws: white noise, noise that follows the blaze and what
     filling makes of it are all the same here.
     """
-    clean, there, labels, noise = [], [], [], []
+    orders, components = model.directions.shape[:2]
+    # filled in place: what is kept of each block, between what it needs, would hold all of that in a thread's heap
+    clean, noise = torch.empty(count, orders, components), torch.empty(count, orders, components)
+    there, labels = torch.empty(count, orders), torch.empty(count, COUNT)
     model.to(device)
     with torch.no_grad():
         for start in range(0, count, block):
             values, drawn = draw(source, snr, min(block, count - start), seed_for(seed, "projected", start))
+            part = slice(start, start + len(values))
             flux = torch.where(drawn.mask, drawn.flux, 1.0)
             seen, share = model.project(*(x.to(device) for x in (drawn.clean, values, drawn.mask)))
             noisy, _ = model.project(*(x.to(device) for x in (flux, values, drawn.mask)))
             size = values[:, None, None] / share.cpu().sqrt().clamp_min(1e-3)[..., None]
-            clean.append(seen.cpu())
-            there.append(share.cpu())
-            labels.append(scaled(drawn.labels).cpu())
-            noise.append((noisy - seen).cpu() * size)
-    shares = torch.cat(there)
-    return ProjectedSamples(torch.cat(clean), shares, torch.cat(labels), _factor(torch.cat(noise), shares), snr, epoch)
+            clean[part], there[part] = seen.cpu(), share.cpu()
+            labels[part], noise[part] = scaled(drawn.labels).cpu(), (noisy - seen).cpu() * size
+    return ProjectedSamples(clean, there, labels, _factor(noise, there), snr, epoch)
 
 
 def _factor(errors: Tensor, shares: Tensor) -> Tensor:

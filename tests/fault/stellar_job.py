@@ -22,7 +22,7 @@ from sciml.stellar import experiments, networks, steps
 from sciml.stellar.config import StellarConfig
 
 SLOW = "TESTS_SLOW_SECONDS"
-WORDS = tuple("--node-step 5 --sobol-points 60 --test-points 10 --components 24 --models sciml".split())
+WORDS = tuple("--node-step 5 --sobol-points 60 --test-points 20 --components 24 --models sciml".split())
 
 
 def job(config: StellarConfig, engine: Engine) -> str:
