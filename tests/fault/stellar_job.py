@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from cluster.job import Engine, Plan, run_job
 from cluster.train import Training
-from pipelines import stellar_networks
+from pipelines import stellar_networks, stellar_task
 from pipelines.stellar_grid import model_stores
 from sciml.stellar import experiments, networks, steps
 from sciml.stellar.config import StellarConfig
@@ -62,7 +62,7 @@ def small() -> Iterator[None]:
         patch.object(steps, "SPECTRA_PER_ITEM", 16),
         patch.object(experiments, "ROTATIONS", 2),
         patch.object(experiments, "OTHER_SNR", (50.0,)),
-        patch.object(stellar_networks, "Training", functools.partial(Training, checkpoint_seconds=0.0)),
+        patch.object(stellar_task, "Training", functools.partial(Training, checkpoint_seconds=0.0)),
         patch.object(StellarConfig, "methods", property(lambda self: ("sciml",))),
     ):
         yield

@@ -1,16 +1,19 @@
 """The chi-square fit on spectra of the emulator itself: unbiased, as scattered as it says, at the bound."""
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 
-from sciml.stellar import chi2, instrument, labels
+from sciml.stellar import chi2, continuum, instrument, labels
 from sciml.stellar.emulator import EmulatorSettings, fit_emulator
 from sciml.stellar.experiments import direct
 from sciml.stellar.forward import ForwardModel, covariance_of, cramer_rao, fisher_matrix
 from sciml.stellar.grid import ModelSpectra
 from sciml.stellar.labels import LABELS, PARAMETERS
 from sciml.stellar.posterior import V0, from_working, to_working
+from sciml.stellar.refit import Fitting, refit
 from tests.stellar.test_emulator import made
 
 SIGMA = 1 / 50.0
@@ -114,6 +117,39 @@ def test_the_nearest_spectrum_is_the_stars_own(forward: ForwardModel) -> None:
     flux = noisy(forward, tried[[3, 30]])
     sigma = torch.full((1, 1, 1), SIGMA)
     np.testing.assert_array_equal(chi2.nearest(forward, flux, sigma, tried), tried[[3, 30]])
+
+
+class Blanketed:
+    """A forward model whose cool stars lack light over the whole order, which a continuum through it does not show."""
+
+    def at(self, working: np.ndarray) -> torch.Tensor:
+        u, cool = torch.linspace(-1, 1, 1024), torch.from_numpy((7000 - working[:, :1]) / 3000).float()
+        lines = 0.2 * cool * torch.exp(-(((u * 512 + 512) % 100 - 50) ** 2) / 8)
+        return ((1 - 0.3 * cool * (1 - 0.5 * u**2)) * (1 - lines))[:, None]
+
+
+def test_the_nearest_of_renormalised_spectra_is_the_stars_own() -> None:
+    tried, forward = np.zeros((13, 7)), cast(ForwardModel, Blanketed())
+    tried[:, 0] = np.linspace(4000, 7000, 13)
+    flux = forward.at(tried)
+    sigma = torch.full((1, 1, 1), SIGMA)
+    seen = flux / continuum.estimate(flux, sigma, torch.ones_like(flux))
+    np.testing.assert_array_equal(chi2.nearest(forward, seen, sigma, tried, renormalised=True), tried)
+    assert np.abs(chi2.nearest(forward, seen, sigma, tried) - tried).max() > 1000
+
+
+def test_a_fit_with_the_continuum_free_finds_stars_under_a_bent_one(forward: ForwardModel) -> None:
+    stars = np.tile([*SUN[:4], 2.0, 0.0, 0.0], (24, 1))
+    bent = noisy(forward, stars) * (1 + 0.1 * torch.linspace(-1, 1, forward.shape[1]) ** 2)
+    sigma = np.full(bent.shape, SIGMA, np.float32)
+    near = SUN[None, :4] + [150.0, -0.2, 0.1, 1.0]
+    free = refit(forward, bent.numpy(), sigma, np.tile(near, (24, 1)), Fitting(LABELS, 4, rounds=20))
+    known = chi2.fit(forward, bent, torch.from_numpy(sigma), stars)
+    mean, covariance = free.moments()
+    deviation = np.sqrt(np.einsum("nii->ni", covariance)) / np.sqrt(24)
+    bias = np.abs(mean.mean(0) - SUN[:4])
+    assert (bias < 4 * deviation.mean(0)).all()
+    assert (np.abs(known.mean.mean(0) - SUN[:4])[:3] > 3 * bias[:3]).all()
 
 
 def test_direct_spectra_pass_the_same_instrument(forward: ForwardModel, models: ModelSpectra) -> None:
