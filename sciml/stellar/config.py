@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from sciml.core.config import Config
 from sciml.core.urls import absolute
 from sciml.nn.search import read_result
+from sciml.stellar import consistency
 from sciml.stellar.emulator import EmulatorSettings
 from sciml.stellar.networks import OURS, Settings
 from sciml.stellar.networks import PRESETS as NETWORK_PRESETS
@@ -104,6 +105,11 @@ class StellarConfig(Config):
         made_from = [name for name in ("atmospheres", "linelist") if getattr(self, name)]
         if self.source == "generated" and (made_from or self.store):
             raise ValueError(f"--{(made_from or ['store'])[0]} would not be read; it needs --source atlas9")
+        if 0 < self.calibration_spectra < consistency.FEWEST:
+            raise ValueError(
+                f"--calibration-spectra {self.calibration_spectra}: expected {consistency.FEWEST} or more, flags and"
+                " sigmas are set on them"
+            )
         if self.search and (self.search_result or self.learning_curve or self.only or len(self.experiment) > 1):
             raise ValueError("--search takes one --experiment, without --only, --learning-curve and --search-result")
         if self.learning_curve and (self.only or "sciml" not in self.methods):

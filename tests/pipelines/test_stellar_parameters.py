@@ -117,6 +117,7 @@ def test_the_plan_lists_all_and_makes_nothing(tmp_path: Path, capsys: pytest.Cap
         (("--store", "x"), "--store would not be read; it needs --source atlas9"),
         (("--source", "atlas9", "--store", "nowhere.zarr"), "no store of model spectra; make it with --only grid"),
         (("--spectrograph", "nowhere.npz"), "nowhere.npz"),
+        (("--calibration-spectra", "20"), "--calibration-spectra 20: expected 60 or more"),
         (("--modles", "chi2"), "did you mean 'models'"),
     ],
 )
