@@ -1,7 +1,7 @@
 """Spectra on which sigmas are calibrated and flags are set, and strangers on which flags are tried; none is scored.
 
-The first are emulated stars of the prior to which the emulator's own error is added: an emulator of all models but
-every eighth tells what those eighths look like beside what it makes of them. Without it sigmas and limits would be too
+The first are emulated stars of the prior to which the emulator's own error is added: an emulator of seven models in
+eight tells what the others look like beside what it makes of them. Without it sigmas and limits would be too
 tight for spectra that no emulator made. Strangers: see `strangers`.
 """
 
@@ -21,14 +21,15 @@ from sciml.stellar import experiments, labels, strangers
 from sciml.stellar.emulator import EmulatorSettings, fit_emulator
 from sciml.stellar.experiments import Setup, Stars, models_of, observed, scored_stars
 from sciml.stellar.grid import Synthesis, read_models, read_parameters
-from sciml.stellar.labels import ATMOSPHERIC, PARAMETERS, RANGES
+from sciml.stellar.labels import ATMOSPHERIC, LABELS, PARAMETERS, RANGES
 from sciml.stellar.source import stars
 from sciml.stellar.steps import SPECTRA_PER_ITEM, SpectrumBlock
 from sciml.stellar.wavelengths import GRID
 
-CALIBRATION_VERSION = 1  # raise it where the same setup gives other spectra or other fits
+CALIBRATION_VERSION = 2  # raise it where the same setup gives other spectra or other fits
 GRID_STARS = "calibration"  # the kind of those that are no strangers
-_HELD = 8  # every so many-th model is left out of an emulator to see its error
+_HELD = 8  # one model of so many is left out of an emulator to see its error
+_NUISANCES_COUNT = 3.0  # more than labels in how near a left-out model is: errors grow fastest with them
 _ATMOSPHERIC = [PARAMETERS.index(name) for name in ATMOSPHERIC]
 _VSINI = PARAMETERS.index("vsini")
 _MODELS_AT_ONCE = 64
@@ -37,7 +38,7 @@ _MODELS_AT_ONCE = 64
 @dataclass(frozen=True)
 class TrainErrors:
     """Training function: what an emulator errs by on models that it did not learn from. whole: stores of models of
-    which all are learned; parted: of which every eighth is not.
+    which all are learned; parted: of which an eighth is not.
 
     Its state: parameters (model, 7) and error (model, 29400), synthesis less emulator [continuum]."""
 
@@ -49,7 +50,9 @@ class TrainErrors:
     def __call__(self, config: Any, member: int, place: Any) -> dict[str, Any]:
         models = read_models((*self.whole, *self.parted))
         first = sum(len(read_parameters(url)) for url in self.whole)
-        held = np.arange(first, len(models), _HELD)
+        # at random: every eighth point of a Sobol sequence lies in one eighth of the range of its first coordinate
+        parted = first + np.random.default_rng(self.seed).permutation(len(models) - first)
+        held = np.sort(parted[: len(parted) // _HELD])
         emulator = fit_emulator(models.select(np.setdiff1d(np.arange(len(models)), held)), self.settings, self.seed)
         left = models.select(held)
         parameters, parts = torch.from_numpy(left.parameters), []
@@ -108,7 +111,7 @@ class CalibrationSpectra:
         forward, (held, error) = self.setup.forward(), _errors(self.errors)
         if not len(parameters):
             return torch.empty(0, *forward.shape)
-        place, known = (_half_ranges(values) for values in (parameters, held))
+        place, known = (_placed(values) for values in (parameters, held))
         nearest = np.square(place[:, None] - known[None]).sum(2).argmin(1)
         given = torch.from_numpy(parameters)
         with torch.no_grad():
@@ -188,6 +191,8 @@ def _errors(url: str) -> tuple[np.ndarray, Tensor]:
     return state["parameters"].numpy(), state["error"]
 
 
-def _half_ranges(parameters: np.ndarray) -> np.ndarray:
+def _placed(parameters: np.ndarray) -> np.ndarray:
+    """(n, 5) of ATMOSPHERIC in half ranges, nuisances in shorter ones."""
     low, high = np.array([RANGES[name] for name in ATMOSPHERIC]).T
-    return 2 * parameters[:, _ATMOSPHERIC] / (high - low)
+    count = [1.0 if name in LABELS else _NUISANCES_COUNT for name in ATMOSPHERIC]
+    return 2 * parameters[:, _ATMOSPHERIC] / (high - low) * count
