@@ -18,7 +18,7 @@ from sciml.stellar.attention_check import (
 )
 from sciml.stellar.attention_page import attention_section
 from sciml.stellar.config import StellarConfig
-from sciml.stellar.experiments import Setup, scored_stars
+from sciml.stellar.experiments import Setup, lines_span, scored_stars
 from sciml.stellar.learning import PARTS, ScoredContinuous, part_of, seen
 from sciml.stellar.networks import NETS_VERSION, OURS
 from sciml.stellar.spectrum_figures import LINES
@@ -57,7 +57,7 @@ class Deletions:
         settings = next(iter(self.functions.values())).settings
         checkpoints = {name: function.checkpoints for name, function in self.functions.items()}
         told = {name: scores[name] for name in self.stores}
-        return [attention_section(self.setup, settings, checkpoints, told, _lines(config))]
+        return [attention_section(self.setup, settings, checkpoints, told, _lines(config, self.setup))]
 
 
 def deletions(task: Task, answered: Mapping[str, Answering]) -> Deletions:
@@ -105,8 +105,11 @@ def learning(task: Task, answered: Mapping[str, Answering]) -> dict[int, str]:
     return stores
 
 
-def _lines(config: StellarConfig) -> Sequence[tuple[float, str]]:
-    """To be named: of the run's list, or well known ones; generated lines have no names."""
+def _lines(config: StellarConfig, setup: Setup) -> Sequence[tuple[float, str]]:
+    """To be named: of the run's list, or well known ones that model spectra have; generated lines have no names."""
     if config.source == "generated":
         return ()
-    return named_lines(config.linelist) if config.linelist else LINES
+    if config.linelist:
+        return named_lines(config.linelist)
+    low, high = lines_span(setup.nodes)
+    return [line for line in LINES if low <= line[0] <= high]

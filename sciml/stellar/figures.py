@@ -255,30 +255,28 @@ def learning_figure(
     curves: Mapping[str, Mapping[int, Mapping[str, Any]]],
     flat: Mapping[str, Mapping[str, Any]] | None = None,
     *,
-    key: str = "crb_ratio",
     labels: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Scores against the number of spectra seen in training. curves: model -> number -> summary; flat: methods that
-    learn nothing -> summary, level lines."""
+    """RMSE over the least possible against the number of spectra seen in training. curves: model -> number -> summary;
+    flat: methods that learn nothing -> summary, level lines."""
     labels, flat = labels or {}, flat or {}
     if not any(curves.values()):
         raise ValueError("learning curve: no number of spectra to draw; a blank panel is a mistake")
-    names = {"crb_ratio": "RMSE / Cramér-Rao bound", "mae": "mean absolute error"}
     with style.rc():
         figure = style.new_figure(WIDTH, 3.5)
         row = figure.subplots(1, COUNT)
         for axes, label in zip(row, LABELS, strict=True):
             for method, curve in curves.items():
-                _curve(axes, curve, f"{key}_{label}", method)
+                _curve(axes, curve, f"informed_ratio_{label}", method)
             for method, summary in flat.items():
-                axes.axhline(summary[f"{key}_{label}"], color=look(method)["color"], linestyle="-.", linewidth=1.3)
-            if key == "crb_ratio":
-                axes.axhline(1.0, color=style.OBSERVED, linewidth=0.9)
+                level = summary[f"informed_ratio_{label}"]
+                axes.axhline(level, color=look(method)["color"], linestyle="-.", linewidth=1.3)
+            axes.axhline(1.0, color=style.OBSERVED, linewidth=0.9)
             axes.set(xscale="log", yscale="log", xlabel="spectra seen in training")
-            axes.set_title(SYMBOLS[label] if key == "crb_ratio" else title(label), fontweight="normal")
+            axes.set_title(SYMBOLS[label], fontweight="normal")
             _plain_log(axes)
             axes.xaxis.set_minor_formatter(NullFormatter())
-        row[0].set_ylabel(names.get(key, key))
+        row[0].set_ylabel("RMSE / least possible")
         handles = _handles(curves, labels, marker="o")
         handles += [
             Line2D([], [], color=look(method)["color"], linestyle="-.", label=labels.get(method, method))

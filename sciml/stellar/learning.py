@@ -66,20 +66,23 @@ def learning_section(
     experiment: str, curve: Mapping[int, Mapping[str, Any]], flat: Mapping[str, Mapping[str, Any]], asked: float = 1.3
 ) -> Section:
     """curve: spectra seen -> summary, the whole training last; flat: method that learns nothing -> summary; asked: of
-    the ratio to the bound."""
+    the ratio to the bound that noise and the grid's ends set."""
     order = sorted(curve)
-    gains = [f"{NAMES[label]} {', '.join(_two(curve[n][f'crb_ratio_{label}']) for n in order)}" for label in LABELS]
-    last = {label: curve[order[-1]][f"crb_ratio_{label}"] for label in LABELS}
+    gains = [
+        f"{NAMES[label]} {', '.join(_two(curve[n][f'informed_ratio_{label}']) for n in order)}" for label in LABELS
+    ]
+    last = {label: curve[order[-1]][f"informed_ratio_{label}"] for label in LABELS}
     above = [NAMES[label] for label, ratio in last.items() if ratio is not None and ratio > asked]
     end = f"above the {asked:g} asked for in {', '.join(above)}" if above else f"within the {asked:g} asked for"
     text = (
-        f"RMSE over the Cramér-Rao bound of {name_of(OURS)} after {', '.join(f'{n:,}' for n in order)} spectra seen:"
+        f"RMSE of {name_of(OURS)} over the least that noise and the grid's ends allow, after"
+        f" {', '.join(f'{n:,}' for n in order)} spectra seen:"
         f" {'; '.join(gains)}. In the end it is {end}. Sigmas are not calibrated here; they do not enter."
     )
     picture = Illustration(
         f"{experiment.replace('_', '-')}-learning",
         learning_figure({OURS: curve}, flat, labels=SHORT),
-        "RMSE over the Cramér-Rao bound against spectra seen in training, with 95 % intervals; level line: the χ² fit,"
+        "RMSE over the least possible against spectra seen in training, with 95 % intervals; level line: the χ² fit,"
         " which learns nothing.",
         "Curves of the network by number of training spectra, a panel for each label.",
     )

@@ -109,7 +109,7 @@ def test_curves(summaries):
     figure = figures.learning_figure(learned, {"chi2": summaries["chi2"]}, labels=METHODS)
     whole(figure)
     assert figure.axes[1].lines[0].get_ydata() == pytest.approx(
-        [summaries["resnet"]["crb_ratio_logg"], summaries["sciml"]["crb_ratio_logg"]]
+        [summaries["resnet"]["informed_ratio_logg"], summaries["sciml"]["informed_ratio_logg"]]
     )
     with pytest.raises(ValueError, match="blank"):
         figures.learning_figure({"sciml": {}})

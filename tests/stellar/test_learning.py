@@ -6,6 +6,8 @@ from sciml.stellar.labels import LABELS
 from sciml.stellar.learning import PARTS, learning_section, part_of, seen
 from sciml.stellar.networks import PRESETS
 
+RATIOS = tuple(f"informed_ratio_{label}" for label in LABELS)
+
 
 @pytest.mark.parametrize("preset", ["small", "generated"])
 def test_a_part_sees_that_part_of_everything(preset: str) -> None:
@@ -20,7 +22,7 @@ def test_a_part_sees_that_part_of_everything(preset: str) -> None:
 @pytest.mark.parametrize(("last", "said"), [(1.2, "within the 1.3"), (1.5, "above the 1.3 asked for in Teff")])
 def test_the_page_says_whether_what_was_asked_is_reached(last: float, said: str) -> None:
     def summary(ratio: float) -> dict:
-        return {f"crb_ratio_{label}": ratio for label in LABELS} | {f"crb_ratio_{label}_ci": [1, 9] for label in LABELS}
+        return dict.fromkeys(RATIOS, ratio) | {f"{key}_ci": [1, 9] for key in RATIOS}
 
     section = learning_section("snr20", {100: summary(5.0), 1600: summary(last)}, {"chi2": summary(1.05)})
     assert said in section.paragraphs[0] and "100, 1,600 spectra" in section.paragraphs[0]
