@@ -201,9 +201,11 @@ def _by_network(
 def _measured(
     method: str, mean: np.ndarray, covariance: np.ndarray, meaning: str, flags: tuple[str, ...], power: float
 ) -> Measured:
-    """v sin i that no line shows: below 2 km/s at R = 115,000, in proportion to the instrument's profile elsewhere."""
+    """v sin i that no line shows: below 2 km/s at R = 115,000, in proportion to the instrument's profile elsewhere. No
+    star turns by less than nothing, though the mean of a network's Gaussian may."""
     column = LABELS.index("vsini")
-    limit = float("nan")
+    mean, limit = mean.copy(), float("nan")
+    mean[column] = max(mean[column], 0.0)
     if mean[column] < UNRESOLVED_VSINI * max(HARPS_POWER / power, 1.0):
         limit = float(mean[column] + 1.645 * np.sqrt(covariance[column, column]))
         flags = (*flags, "vsini_upper_limit")

@@ -12,6 +12,7 @@ from sciml.data.readers.harps_e2ds import theoretical_blaze
 from sciml.data.readers.spectra import read_file
 from sciml.data.spectrum import LIGHT, Spectrum, air_to_vacuum
 from sciml.generated.spectra import LineModel
+from sciml.stellar import apply
 from sciml.stellar.apply import METHODS_DISAGREE, broadened, measure
 from sciml.stellar.emulator import Emulator
 from sciml.stellar.forward import ForwardModel
@@ -115,6 +116,13 @@ def test_slow_rotation_is_an_upper_limit(emulator: Emulator, line_model: LineMod
     less = measure(observed(planted(vsini=3.0), line_model, power=47_000.0), emulator).methods[0]
     assert "vsini_upper_limit" in less.flags  # 3 km/s show at 115,000 and hide at 47,000
     assert less.vsini_limit > 2.5
+
+
+def test_no_star_turns_by_less_than_nothing() -> None:
+    mean, covariance = np.array([5000.0, 4.5, 0.0, -0.4]), np.diag([60.0, 0.1, 0.1, 0.8]) ** 2
+    found = apply._measured("sciml", mean, covariance, "rotation", (), 115_000.0)
+    assert found.mean[3] == 0.0 and mean[3] == -0.4
+    assert found.vsini_limit == pytest.approx(1.645 * 0.8) and found.flags == ("vsini_upper_limit",)
 
 
 def test_wavelengths_of_vacuum_are_found_and_converted(emulator: Emulator, line_model: LineModel) -> None:
