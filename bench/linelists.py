@@ -4,8 +4,8 @@
         --atmospheres atlas9_odfnew.tar.xz --linelists merged_raw.csv.gz,solar_calibrated.csv.gz
 
 Model spectra are made in a box about the star, an emulator is fitted to them, and the star is measured as
-`stellar_parameters --apply` does. Every eighth model is left out of a first emulator to see what it errs by. What is
-printed is answer less `--about`, with the sigma that the fit itself gives, and what no model explains.
+`stellar_parameters --apply` does. An eighth of the models is left out of another emulator to see what it errs by.
+Printed is answer less `--about`, with the sigma that the fit itself gives, and what no model explains.
 """
 
 import argparse
@@ -15,19 +15,18 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
-import torch
 from scipy.stats import qmc
 
+from sciml.core.errors import InputError, ScimlError
 from sciml.data.readers.spectra import read_file
 from sciml.stellar.apply import measure
+from sciml.stellar.calibration_spectra import left_out
 from sciml.stellar.emulator import EmulatorSettings, fit_emulator
 from sciml.stellar.grid import ModelSpectra
 from sciml.stellar.labels import ATMOSPHERIC, LABELS, PARAMETERS, RANGES, usual_alpha, usual_vmic
-from sciml.stellar.synthesis import Atlas9Synthesis
-from sciml.stellar.wavelengths import GRID
+from sciml.stellar.synthesis import Atlas9Synthesis, require_inputs
 
 HALF_WIDTH = {"teff": 250.0, "logg": 0.4, "feh": 0.4, "vmic": 0.6, "alpha": 0.2}
-_HELD = 8
 
 
 def box(about: np.ndarray, count: int) -> np.ndarray:
@@ -49,13 +48,42 @@ def synthesised(synthesis: Atlas9Synthesis, points: np.ndarray) -> ModelSpectra:
     return ModelSpectra(points, np.stack(flux).astype(np.float32), np.array(epsilon))
 
 
-def left_out(models: ModelSpectra, settings: EmulatorSettings) -> float:
-    """95th percentile over pixels of an emulator's error where it did not learn [continuum]."""
-    held = np.arange(0, len(models), _HELD)
-    emulator = fit_emulator(models.select(np.setdiff1d(np.arange(len(models)), held)), settings, 0)
-    with torch.no_grad():
-        made = torch.fft.irfft(emulator(torch.from_numpy(models.parameters[held]))[0], n=GRID.size).numpy()
-    return float(np.percentile(np.abs(made - models.flux[held]), 95))
+def known(text: str) -> np.ndarray:
+    """Teff, log g, [M/H] of "5772,4.438,0"."""
+    values = [float(value) for value in text.split(",")]
+    if len(values) != 3:
+        raise ValueError(text)
+    return np.array(values)
+
+
+def compared(given: argparse.Namespace) -> int:
+    """Print a line a list. Raises ScimlError for files that cannot be used, before anything is synthesised."""
+    spectra = read_file(given.spectrum, resolution=given.resolving_power, only=given.star)
+    if len(spectra) != 1:
+        names = ", ".join(one.name for one in spectra)
+        raise InputError(f"{given.spectrum}: {len(spectra)} spectra, expected one; choose by --star: {names}")
+    made = {name: Atlas9Synthesis(given.atmospheres, name) for name in given.linelists.split(",")}
+    for synthesis in made.values():
+        require_inputs(synthesis)
+    points, settings = box(given.about, given.models), EmulatorSettings(components=given.models // 2)
+    for linelist, synthesis in made.items():
+        models = synthesised(synthesis, points)
+        star = measure(spectra[0], fit_emulator(models, settings, 0).eval(), model_error=(0.0,) * len(LABELS))
+        if star.fit is None:
+            print(f"{linelist}: not measured: {', '.join(star.flags)}")
+            continue
+        best = star.methods[0]
+        apart = ", ".join(
+            f"{name} {value:+.3f} +- {sigma:.3f}"
+            for name, value, sigma in zip(LABELS, best.mean - np.append(given.about, 0.0), best.sigma, strict=True)
+        )
+        error = float(np.percentile(left_out(models, settings, 0)[1].abs().numpy(), 95))
+        print(
+            f"{linelist}: {apart}; misfit {100 * star.fit.misfit:.2f} % of the continuum, vmic {star.fit.best[4]:.2f}"
+            f" km/s; emulator errs by {100 * error:.3f} %; flags: {', '.join(best.flags)}",
+            flush=True,
+        )
+    return 0
 
 
 def main(words: list[str] | None = None) -> int:
@@ -64,32 +92,16 @@ def main(words: list[str] | None = None) -> int:
     )
     parser.add_argument("--spectrum", required=True, help="a file that stellar_parameters --apply reads")
     parser.add_argument("--star", default=None, help="which spectrum of an .npz")
-    parser.add_argument("--about", default="5772,4.438,0", help="Teff, log g, [M/H] that are known")
+    parser.add_argument("--about", type=known, default="5772,4.438,0", help="Teff, log g, [M/H] that are known")
     parser.add_argument("--resolving-power", type=float, default=None)
     parser.add_argument("--atmospheres", required=True)
     parser.add_argument("--linelists", required=True, help="one or several, by commas")
     parser.add_argument("--models", type=int, default=96)
-    given = parser.parse_args(words)
-    about = np.array([float(value) for value in given.about.split(",")])
-    (spectrum,) = read_file(given.spectrum, resolution=given.resolving_power, only=given.star)
-    points, settings = box(about, given.models), EmulatorSettings(components=given.models // 2)
-    for linelist in given.linelists.split(","):
-        models = synthesised(Atlas9Synthesis(given.atmospheres, linelist), points)
-        star = measure(spectrum, fit_emulator(models, settings, 0).eval(), model_error=(0.0,) * len(LABELS))
-        if star.fit is None:
-            print(f"{linelist}: not measured: {', '.join(star.flags)}")
-            continue
-        best = star.methods[0]
-        apart = ", ".join(
-            f"{name} {value:+.3f} +- {sigma:.3f}"
-            for name, value, sigma in zip(LABELS, best.mean - np.append(about, 0.0), best.sigma, strict=True)
-        )
-        print(
-            f"{linelist}: {apart}; misfit {100 * star.fit.misfit:.2f} % of the continuum, vmic {star.fit.best[4]:.2f}"
-            f" km/s; emulator errs by {100 * left_out(models, settings):.3f} %; flags: {', '.join(best.flags)}",
-            flush=True,
-        )
-    return 0
+    try:
+        return compared(parser.parse_args(words))
+    except ScimlError as error:
+        print(f"linelists: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from sciml.stellar import grid, steps
 from sciml.stellar.calibration_spectra import (
     CALIBRATION_VERSION,
     CalibrationSpectra,
-    StrangerModels,
+    StrangerPoints,
     TrainErrors,
     kinds_for,
 )
@@ -106,16 +106,16 @@ def write_flags(run_url: str, flags: Mapping[str, Flags]) -> None:
 def _outside(config: StellarConfig, engine: Engine | Plan) -> str:
     """Store of model spectra beyond the grid, of generated lines."""
     kinds = tuple(kind.name for kind in KINDS.values() if kind.outside)
-    models = StrangerModels(kinds, config.size("strangers"), config.seed, generated.LineModel(config.seed))
+    points = StrangerPoints(kinds, config.size("strangers"), config.seed)
     return engine.stage(
         Stage(
             "models_strangers",
             CALIBRATION_VERSION,
-            grid.blocks(models),
-            grid.template(models),
-            models,
+            grid.blocks(points),
+            grid.template(points),
+            grid.Synthesise(points, generated.LineModel(config.seed)),
             config=config.result_fields("seed"),
-            inputs={"lines": generated.VERSION, "kinds": list(kinds), "each": models.each},
+            inputs={"lines": generated.VERSION, "kinds": list(kinds), "each": points.each},
             seconds=grid.MODELS_PER_ITEM * 0.003,
             memory_bytes=MEMORY,
         )

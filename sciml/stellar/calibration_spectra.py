@@ -6,7 +6,6 @@ tight for spectra that no emulator made. Strangers: see `strangers`.
 """
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from sciml.nn.checkpoint import load_checkpoint
 from sciml.stellar import experiments, labels, strangers
 from sciml.stellar.emulator import EmulatorSettings, fit_emulator
 from sciml.stellar.experiments import Setup, Stars, models_of, observed, scored_stars
-from sciml.stellar.grid import Synthesis, read_models, read_parameters
+from sciml.stellar.grid import ModelSpectra, read_models, read_parameters
 from sciml.stellar.labels import ATMOSPHERIC, LABELS, PARAMETERS, RANGES
 from sciml.stellar.source import stars
 from sciml.stellar.steps import SPECTRA_PER_ITEM, SpectrumBlock
@@ -29,7 +28,7 @@ from sciml.stellar.wavelengths import GRID
 CALIBRATION_VERSION = 2  # raise it where the same setup gives other spectra or other fits
 GRID_STARS = "calibration"  # the kind of those that are no strangers
 _HELD = 8  # one model of so many is left out of an emulator to see its error
-_NUISANCES_COUNT = 3.0  # more than labels in how near a left-out model is: errors grow fastest with them
+_NUISANCES_COUNT = 3.0  # more than labels in how near a left-out model is: stars get errors of their own prior's
 _ATMOSPHERIC = [PARAMETERS.index(name) for name in ATMOSPHERIC]
 _VSINI = PARAMETERS.index("vsini")
 _MODELS_AT_ONCE = 64
@@ -50,17 +49,24 @@ class TrainErrors:
     def __call__(self, config: Any, member: int, place: Any) -> dict[str, Any]:
         models = read_models((*self.whole, *self.parted))
         first = sum(len(read_parameters(url)) for url in self.whole)
-        # at random: every eighth point of a Sobol sequence lies in one eighth of the range of its first coordinate
-        parted = first + np.random.default_rng(self.seed).permutation(len(models) - first)
-        held = np.sort(parted[: len(parted) // _HELD])
-        emulator = fit_emulator(models.select(np.setdiff1d(np.arange(len(models)), held)), self.settings, self.seed)
-        left = models.select(held)
-        parameters, parts = torch.from_numpy(left.parameters), []
-        with torch.no_grad():
-            for part in torch.arange(len(left)).split(_MODELS_AT_ONCE):
-                made = torch.fft.irfft(emulator(parameters[part])[0], n=GRID.size)
-                parts.append(torch.from_numpy(left.flux[part]) - made)
-        return {"parameters": parameters, "error": torch.cat(parts)}
+        parameters, error = left_out(models, self.settings, self.seed, first)
+        return {"parameters": torch.from_numpy(parameters), "error": error}
+
+
+def left_out(models: ModelSpectra, settings: EmulatorSettings, seed: int, first: int = 0) -> tuple[np.ndarray, Tensor]:
+    """Parameters (n, 7) of an eighth of the models from number `first` on, and the error (n, 29400) [continuum] of an
+    emulator of all others there: synthesis less emulator."""
+    # at random: every eighth point of a Sobol sequence lies in one eighth of the range of its first coordinate
+    parted = first + np.random.default_rng(seed).permutation(len(models) - first)
+    held = np.sort(parted[: len(parted) // _HELD])
+    emulator = fit_emulator(models.select(np.setdiff1d(np.arange(len(models)), held)), settings, seed)
+    left = models.select(held)
+    parameters, parts = torch.from_numpy(left.parameters), []
+    with torch.no_grad():
+        for part in torch.arange(len(left)).split(_MODELS_AT_ONCE):
+            made = torch.fft.irfft(emulator(parameters[part])[0], n=GRID.size)
+            parts.append(torch.from_numpy(left.flux[part]) - made)
+    return left.parameters, torch.cat(parts)
 
 
 @dataclass(frozen=True)
@@ -125,13 +131,12 @@ class CalibrationSpectra:
 
 
 @dataclass(frozen=True)
-class StrangerModels:
-    """Stage function: model spectra of a block of strangers, kind after kind, of kinds that need their own."""
+class StrangerPoints:
+    """Points of strangers that need model spectra of their own, kind after kind: for `grid.Synthesise`."""
 
     kinds: tuple[str, ...]
     each: int
     seed: int
-    synthesis: Synthesis
 
     def parameters(self) -> np.ndarray:
         """(model, 7)."""
@@ -139,14 +144,6 @@ class StrangerModels:
 
     def _stars(self, kind: str) -> np.ndarray:
         return labels.draw(self.each, seed_for(self.seed, "strangers", kind) % 2**32, "paper")
-
-    def __call__(self, item: Any) -> Mapping[str, np.ndarray]:
-        rows = self.parameters()[item.model_start : item.model_stop]
-        made = [self.synthesis(row[_ATMOSPHERIC]) for row in rows]
-        return {
-            "flux": np.stack([flux for flux, _ in made]).astype(np.float32),
-            "limb_darkening": np.array([epsilon for _, epsilon in made], np.float32),
-        }
 
 
 @functools.lru_cache(maxsize=4)

@@ -8,7 +8,7 @@ temperatures, everything is scored and nothing is chosen.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import xarray as xr
@@ -28,6 +28,12 @@ Synthesis = Callable[[np.ndarray], tuple[np.ndarray, float]]
 SetName = Literal["nodes", "sobol", "cool", "test"]
 LEARNED: tuple[SetName, ...] = ("nodes", "sobol", "cool")  # by the emulator
 COOL = 5250.0  # [K]
+
+
+class Points(Protocol):
+    """Parameters (model, 7) of model spectra, the same whenever they are asked for."""
+
+    def parameters(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class ModelBlock:
 class Synthesise:
     """Stage function: spectra of a block of models. synthesis: see `sciml.stellar.synthesis.Atlas9Synthesis`."""
 
-    points: PointSet
+    points: Points
     synthesis: Synthesis
 
     def __call__(self, item: ModelBlock) -> dict[str, np.ndarray]:
@@ -78,12 +84,12 @@ class Synthesise:
         }
 
 
-def blocks(points: PointSet) -> list[ModelBlock]:
+def blocks(points: Points) -> list[ModelBlock]:
     """Items over a set."""
     return [ModelBlock(*span) for span in spans(len(points.parameters()), MODELS_PER_ITEM)]
 
 
-def template(points: PointSet) -> Template:
+def template(points: Points) -> Template:
     """Store of a set: flux (model, wavelength), limb_darkening (model); the parameters are coordinates."""
     parameters = points.parameters()
     coordinates = {
