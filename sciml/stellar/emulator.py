@@ -2,10 +2,8 @@
 
 What is emulated is y = ln(tau + 0.01) of the flux exp(-tau): a weak line's optical depth goes by powers of ten with
 abundance and temperature, where its flux bends. y of a model is mean + sum_k c_k(teff, logg, feh, vmic, alpha)
-component_k. All coefficients, and the limb darkening, share one kernel, a Matern 5/2 with one length a parameter beside
-a quadratic trend, so that a prediction is one vector of correlations times one matrix. Lengths are those with which
-models left out one by one are found back best (in closed form: Rasmussen & Williams 2006, eq. 5.12). Flux is given as
-its Fourier transform, where broadening is a product (`broadening`). Differentiable in all parameters.
+component_k, all coefficients and the limb darkening by one process (`gaussian_process`). Flux is given as its Fourier
+transform, where broadening is a product (`broadening`). Differentiable in all parameters.
 """
 
 from collections.abc import Mapping
@@ -14,23 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from sciml.core.errors import InputError
 from sciml.stellar.broadening import frequencies
+from sciml.stellar.gaussian_process import best_lengths, inputs, kernel, weights_of
 from sciml.stellar.grid import ModelSpectra
-from sciml.stellar.labels import ATMOSPHERIC, PARAMETERS, RANGES
+from sciml.stellar.labels import ATMOSPHERIC, PARAMETERS
 from sciml.stellar.wavelengths import GRID
 
 EMULATOR_VERSION = 2  # raise it where the same models give another emulator
 # of the Fourier transform, up to 0.5 cycles per km/s: what R = 115,000 lets through beyond is 5e-5 of the continuum
 FREQUENCIES = int(np.searchsorted(frequencies(), 0.5))
 _COLUMNS = [PARAMETERS.index(name) for name in ATMOSPHERIC]
-_TREND = 30.0  # amplitude of the quadratic trend against the kernel's
-_START = (1.0, 3.0, 3.0, 3.0, 8.0)  # lengths, in half ranges
-_FIRST_STEP = 0.4  # of their logarithms
 _DEPTH = 0.01  # optical depth below which y is linear in it
 _DARKEST = 1e-4  # flux that is told from none
 _AT_ONCE = 32  # spectra that fit into a core's cache
@@ -64,8 +58,8 @@ class Emulator(nn.Module):
 
     def predict(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients (n, component) and limb darkening (n,) at parameters (n, 7), in doubles."""
-        kernel = _kernel(_inputs(parameters[:, _COLUMNS].double()), self.inputs, self.lengths)
-        found = kernel @ self.weights + self.offset
+        like = kernel(inputs(parameters[:, _COLUMNS].double()), self.inputs, self.lengths)
+        found = like @ self.weights + self.offset
         return found[:, :-1], found[:, -1]
 
     def spectra(self, coefficients: Tensor) -> Tensor:
@@ -85,16 +79,16 @@ class Emulator(nn.Module):
 def fit_emulator(models: ModelSpectra, settings: EmulatorSettings, seed: int) -> Emulator:
     """Principal components of the models' flux and the processes of their coefficients."""
     mean, components, coefficients = principal_components(_depth(models.flux), settings.components)
-    inputs = _inputs(torch.from_numpy(models.parameters[:, _COLUMNS]))
+    places = inputs(torch.from_numpy(models.parameters[:, _COLUMNS]))
     values = np.concatenate([coefficients, models.epsilon[:, None]], 1)
     offset = values.mean(0)
     part = np.random.default_rng(seed).permutation(len(models))[: settings.searched]
-    lengths = _best_lengths(inputs[part], values[part] - offset, settings.nugget)
-    weights = _solved(inputs, values - offset, lengths, settings.nugget)[0]
+    lengths = best_lengths(places[part], (values - offset)[part, :-1], settings.nugget)
+    weights = weights_of(places, values - offset, lengths, settings.nugget)
     emulator = Emulator(len(models), len(components))
     emulator.load_state_dict(
         {
-            "inputs": inputs,
+            "inputs": places,
             "lengths": lengths,
             "weights": torch.from_numpy(weights),
             "offset": torch.from_numpy(offset),
@@ -142,50 +136,3 @@ def _depth(flux: np.ndarray) -> np.ndarray:
 def _flux(depth: Tensor) -> Tensor:
     """Flux over continuum of y."""
     return torch.exp(_DEPTH - torch.exp(depth))
-
-
-def _inputs(parameters: Tensor) -> Tensor:
-    """ATMOSPHERIC parameters (n, 5) as the kernel sees them: half ranges, temperature as its inverse, which is what
-    populations and molecules depend on."""
-    low, high = (
-        torch.tensor([RANGES[name][side] for name in ATMOSPHERIC], dtype=torch.float64, device=parameters.device)
-        for side in (0, 1)
-    )
-    inverse = 5040.0 / torch.cat([parameters[:, :1], low[:1, None], high[:1, None]])
-    teff = 1 - 2 * (inverse[:-2] - inverse[-1]) / (inverse[-2] - inverse[-1])
-    return torch.cat([teff, (2 * parameters - low - high)[:, 1:] / (high - low)[1:]], 1)
-
-
-def _kernel(left: Tensor, right: Tensor, lengths: Tensor) -> Tensor:
-    """Covariance (n, m): Matern 5/2 and a quadratic."""
-    distance = torch.cdist(left / lengths, right / lengths, compute_mode="donot_use_mm_for_euclid_dist")
-    scaled = np.sqrt(5.0) * distance
-    return (1 + scaled + scaled**2 / 3) * torch.exp(-scaled) + _TREND * (1 + left @ right.T) ** 2
-
-
-def _solved(inputs: Tensor, values: np.ndarray, lengths: Tensor, nugget: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights K^-1 values (n, column), and the diagonal of K^-1 (n,)."""
-    covariance = _kernel(inputs, inputs, lengths).numpy()
-    covariance[np.diag_indices(len(covariance))] += nugget
-    factor = cho_factor(covariance, lower=True, overwrite_a=True)
-    inverse = cho_solve(factor, np.eye(len(covariance)))
-    return inverse @ values, np.diag(inverse).copy()
-
-
-def _best_lengths(inputs: Tensor, values: np.ndarray, nugget: float) -> Tensor:
-    """Lengths with the smallest error of models left out: the mean of its logarithm, so that no kind of star rules."""
-    floor = 1e-6 * float((values[:, :-1] ** 2).sum(1).mean())
-
-    def error(log_lengths: np.ndarray) -> float:
-        lengths = torch.from_numpy(np.exp(log_lengths))
-        try:
-            weights, inverse = _solved(inputs, values, lengths, nugget)
-        except np.linalg.LinAlgError:  # too long: the matrix is singular
-            return 1e3
-        squares = ((weights[:, :-1] / inverse[:, None]) ** 2).sum(1)
-        return float(np.log(squares + floor).mean())
-
-    start = np.log(_START)
-    simplex = np.vstack([start, start + _FIRST_STEP * np.eye(len(start))])
-    options = {"maxfev": 200, "xatol": 0.05, "fatol": 1e-3, "initial_simplex": simplex}
-    return torch.from_numpy(np.exp(minimize(error, start, method="Nelder-Mead", options=options).x))

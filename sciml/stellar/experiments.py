@@ -51,6 +51,11 @@ class Experiment:
         return LABELS if self.prior == "paper" else LABELS + NUISANCES
 
     @property
+    def labels_alone(self) -> bool:
+        """Whether spectra without noise depend on nothing else."""
+        return self.prior == "paper" and self.observation == "paper"
+
+    @property
     def fitting(self) -> Fitting:
         """All that a fit must find."""
         return Fitting(self.free, 0 if self.observation == "paper" else _CONTINUUM)

@@ -43,6 +43,7 @@ NODES = {
 }
 # hotter stars of low gravity are blown apart by their light: no model exists below this gravity
 _LOWEST_LOGG = (11 * [0.0]) + (6 * [0.5]) + (3 * [1.0]) + (3 * [1.5]) + (3 * [2.0])
+PAPER_NUISANCES = (2.0, 0.0, 0.0)  # vmic, alpha, vmac of all its stars
 VMIC_DEVIATION, ALPHA_DEVIATION = 0.4, 0.12  # [km/s, dex] of stars about what is usual
 UNRESOLVED_VSINI = 2.0  # [km/s] below it an instrument of R = 115,000 gives an upper limit alone
 
@@ -97,7 +98,7 @@ def nodes(step: int = 1) -> np.ndarray:
     """
     teffs, loggs = (np.unique(np.append(NODES[name][::step], NODES[name][-1])) for name in ("teff", "logg"))
     found = [
-        (teff, logg, feh, 0.0, 2.0, 0.0, 0.0)
+        (teff, logg, feh, 0.0, *PAPER_NUISANCES)
         for feh in NODES["feh"]
         for teff in teffs
         for logg in loggs
@@ -124,7 +125,7 @@ def placed(unit: np.ndarray, prior: Prior) -> np.ndarray:
     low, high = np.array([RANGES[name] for name in PARAMETERS]).T
     found = low + unit * (high - low)
     if prior == "paper":
-        found[:, 4:] = (2.0, 0.0, 0.0)
+        found[:, 4:] = PAPER_NUISANCES
         return found
     away = 2.0 * (2.0 * unit[:, 4:6] - 1.0)
     found[:, 4] = np.clip(usual_vmic(*found[:, :3].T) + VMIC_DEVIATION * away[:, 0], *RANGES["vmic"])

@@ -34,17 +34,17 @@ class ScoredContinuous:
 
 
 def part_of(settings: Settings, part: float) -> Settings:
-    """Settings of a network that is fitted to a part of the spectra, drawn ones and all that are shown; as often over
-    these."""
+    """Settings of a network that is fitted to a part of the spectra, drawn ones and all that are shown, as often over
+    these, and to a part of the table of atmospheres."""
     bank = max(round(part * settings.bank), _FEWEST * settings.components)
     fitted = replace(settings.estimating, spectra=max(round(part * settings.estimating.spectra), 1))
-    return replace(settings, bank=min(bank, settings.bank), estimating=fitted, refining=None)
+    steps = replace(settings.sciml, atmospheres=round(part * settings.sciml.atmospheres))
+    return replace(settings, bank=min(bank, settings.bank), estimating=fitted, sciml=steps)
 
 
 def seen(settings: Settings) -> int:
     """Spectra that a fit of ours sees, each with noise of its own."""
-    later = settings.refining
-    return settings.estimating.epochs * settings.estimating.spectra + (later.epochs * later.spectra if later else 0)
+    return settings.estimating.epochs * settings.estimating.spectra
 
 
 def learning_scores(results: Results, stores: Mapping[int, str], *, resamples: int, seed: int) -> dict[int, Any]:

@@ -31,9 +31,9 @@ from sciml.stellar.sciml_net import (
     SciMLNet,
     compression,
     likelihood_and_misfit,
-    projected_samples,
     score_directions,
 )
+from sciml.stellar.sciml_training import ProjectedSamples, fit_steps, projected_samples
 
 OURS, DENOISER = "sciml", "denoiser"
 PAPER = ("resnet", "attention", "dae_resnet", "dae_attention")
@@ -80,17 +80,16 @@ class Settings:
     whether a denoiser is fitted on with the network behind it. components: directions of each order on which ours
     projects spectra; drawn, derivatives: stars whose spectra, and derivatives where the source has such, they are made
     from where no compression is given. bank: spectra that are drawn and projected once. estimating: fit of ours to
-    projected spectra; refining: to spectra, stem included, None to leave that out.
+    these.
     """
 
     resnet: ResNetConfig = field(default_factory=ResNetConfig)
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    sciml: SciMLConfig = field(default_factory=SciMLConfig)
+    sciml: SciMLConfig = field(default_factory=lambda: SciMLConfig(atmospheres=4000))
     fitting: Fitting = field(default_factory=lambda: Fitting(16, 1600))
     denoising: Fitting = field(default_factory=lambda: Fitting(8, 1600, weight_decay=1e-2))
     estimating: Fitting = field(default_factory=lambda: Fitting(60, 131072, 1024, 3e-3, weight_decay=1e-4))
-    refining: Fitting | None = None
     snr: SNR = field(default_factory=lambda: SNR(20.0, 20.0))
     our_snr: SNR = field(default_factory=lambda: SNR(10.0, 300.0))
     fine_tune: bool = False
@@ -102,7 +101,7 @@ class Settings:
     def of(self, name: str) -> dict[str, Any]:
         """What the training of a network depends on, in plain values: those of the others may change."""
         if name == OURS:
-            used = ["sciml", "our_snr", "components", "drawn", "derivatives", "bank", "estimating", "refining"]
+            used = ["sciml", "our_snr", "components", "drawn", "derivatives", "bank", "estimating"]
         elif name == DENOISER:
             used = ["denoiser", "denoising", "snr"]
         else:
@@ -119,11 +118,10 @@ PRESETS: Mapping[Preset, Settings] = {
         resnet=ResNetConfig((32, 32, 64, 64, 64), (4, 4, 4, 2, 2), stride=1, dense=256, dropout=0.2),
         attention=AttentionConfig((16, 32, 64, 64), stride=1, between=32, dense=128),
         denoiser=DenoiserConfig((32, 64, 128), latent=32),
-        sciml=SciMLConfig(width=256, blocks=3, inner=256),
+        sciml=SciMLConfig(width=256, blocks=3, inner=256, atmospheres=8000),
         fitting=Fitting(750, 22669, 32, 1e-4, "constant", clip_norm=0.0, last_epochs=50),
         denoising=Fitting(1500, 22669, 32, 3e-4, "constant", 1e-2, clip_norm=0.0, last_epochs=50),
         estimating=Fitting(750, 1 << 20, 4096, 2e-3, weight_decay=1e-4),
-        refining=Fitting(50, 22669, 256, 1e-4, "cosine"),
         components=64,
         drawn=4000,
         derivatives=512,
@@ -134,7 +132,7 @@ PRESETS: Mapping[Preset, Settings] = {
         resnet=ResNetConfig((8, 8, 16, 16, 16), (2, 2, 2, 2, 1), stride=2, dense=32),
         attention=AttentionConfig((8, 8, 16, 16), stride=2, between=8, stretches=16, dense=32),
         denoiser=DenoiserConfig((8, 16), latent=8),
-        sciml=SciMLConfig(width=64, blocks=1, inner=64),
+        sciml=SciMLConfig(width=64, blocks=1, inner=64, atmospheres=400),
         fitting=Fitting(8, 640, learning_rate=2e-3),
         denoising=Fitting(4, 640, learning_rate=2e-3, weight_decay=1e-2),
         estimating=Fitting(20, 20480, 512, 3e-3, weight_decay=1e-4),
@@ -189,8 +187,15 @@ def train_network(
         model.load(components_of(source, settings, seed) if made is None else made)
     if isinstance(model, Denoised) and denoiser is not None:
         model.denoiser.load_state_dict(denoiser["model"])
-    phases = _phases(name, model, source, settings, seed, denoiser is None, str(engine.get("device", "cpu")))
+    device = str(engine.get("device", "cpu"))
+    if isinstance(model, SciMLNet):
+        bank = _Bank(model, source, settings, seed_for(seed, "bank"), device)
+        phases = [_Phase("estimator", model.estimator, bank, likelihood_and_misfit, settings.estimating)]
+    else:
+        phases = _phases(name, model, source, settings, denoiser is None)
     state = _fit(phases, seed, report, resume, engine)
+    if isinstance(model, SciMLNet) and model.steps is not None:
+        fit_steps(model, source, bank(), seed_for(seed, "steps"), device)
     return {**state, "model": model.state_dict()}
 
 
@@ -276,25 +281,31 @@ class _Phase:
     fitting: Fitting
 
 
-def _phases(
-    name: str, model: nn.Module, source: Source, settings: Settings, seed: int, denoise: bool, device: str
-) -> list[_Phase]:
+@dataclass(frozen=True, eq=False)
+class _Bank:
+    """Projected spectra, drawn when they are first asked for."""
+
+    model: SciMLNet
+    source: Source
+    settings: Settings
+    seed: int
+    device: str
+
+    def __call__(self) -> ProjectedSamples:
+        return self._drawn
+
+    @cached_property
+    def _drawn(self) -> ProjectedSamples:
+        settings, epoch = self.settings, self.settings.estimating.spectra
+        return projected_samples(
+            self.model, self.source, settings.our_snr, settings.bank, epoch, self.seed, self.device
+        )
+
+
+def _phases(name: str, model: nn.Module, source: Source, settings: Settings, denoise: bool) -> list[_Phase]:
     def spectra(fitting: Fitting, snr: SNR, clean: bool = False) -> Callable[[], Samples]:
         return lambda: SpectrumSamples(source, snr, fitting.spectra, clean=clean)
 
-    if isinstance(model, SciMLNet):
-        first = settings.estimating
-
-        def projected() -> Samples:
-            return projected_samples(
-                model, source, settings.our_snr, settings.bank, first.spectra, seed_for(seed, "bank"), device
-            )
-
-        phases = [_Phase("estimator", model.estimator, projected, likelihood_and_misfit, first)]
-        if settings.refining is not None:
-            refined = spectra(settings.refining, settings.our_snr)
-            phases.append(_Phase("network", model, refined, likelihood_and_misfit, settings.refining))
-        return phases
     clean = spectra(settings.denoising, settings.snr, clean=True)
     if name == DENOISER:
         return [_Phase(DENOISER, model, clean, weighted_mse, settings.denoising)]

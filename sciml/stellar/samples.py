@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,6 +61,18 @@ class Differentiable(Protocol):
     def derivatives(self, generator: torch.Generator, count: int) -> Tensor:
         """(count, parameter, order, pixel) of noise-free spectra of stars drawn as `Source.draw` draws them, by each
         parameter that they depend on (labels, nuisances, velocity) in units of half its range."""
+        ...
+
+
+@runtime_checkable
+class Rotatable(Protocol):
+    """A source of spectra that depend on the labels alone. teff: [K] between which its stars lie."""
+
+    @property
+    def teff(self) -> tuple[float, float]: ...
+
+    def rotated(self, atmospheres: np.ndarray, vsini: np.ndarray) -> Tensor:
+        """(n, m, order, pixel) without noise, of atmospheres (n, 3: teff, logg, feh), each at every v sin i (m,)."""
         ...
 
 

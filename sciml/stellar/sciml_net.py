@@ -7,6 +7,7 @@
 2. Estimate. A residual network of dense layers, steered by log SNR and by which orders are there, gives a first mean.
 3. Steps. A small decoder says which c the mean should have, and a gain (4, K) that depends on mean and SNR turns the
    difference into a correction: mean <- mean + G(mean, SNR) (c - m(mean)), linear in the noise as Gauss-Newton is.
+   Where spectra depend on the labels alone, `gauss_newton` takes real ones from there.
 4. Spread. Precision is what the labels' range gives plus SNR^2 times what the network gives, so that sigma falls with
    SNR as it must, also at SNRs that were not trained on.
 
@@ -23,14 +24,12 @@ from scipy.linalg import eigh
 from torch import Tensor, nn
 
 from sciml.core.errors import InputError
-from sciml.core.seeds import seed_for
-from sciml.stellar.heads import FULL, negative_log_likelihood, scaled
+from sciml.stellar.gauss_newton import PRIOR_PRECISION, GaussNewton
+from sciml.stellar.heads import FULL, negative_log_likelihood
 from sciml.stellar.labels import COUNT
-from sciml.stellar.samples import SNR, Source, draw
 
 REFERENCE_SNR = 50.0
 FIRST_SPREAD = 0.05  # of half a label's range, at the reference SNR: where the fit starts
-PRIOR_PRECISION = 3.0  # of a label that is even over its range, in units of half of it
 REFILLS = 2  # of missing pixels
 HIGHEST, HIGHEST_NOISE = 0.25, 6.0  # above the continuum, what is more and beyond so many sigmas is a cosmic ray
 MISFIT_WEIGHT = 1.0
@@ -38,12 +37,14 @@ MISFIT_WEIGHT = 1.0
 
 @dataclass(frozen=True)
 class SciMLConfig:
-    """width, blocks: of the dense layers; inner: hidden width of decoder and gain; steps: Gauss-Newton's."""
+    """width, blocks: of the dense layers; inner: hidden width of decoder and gain; steps: of these. atmospheres: of the
+    table that `gauss_newton` interpolates in, 0 where spectra depend on more than the labels."""
 
     width: int = 256
     blocks: int = 2
     inner: int = 256
     steps: int = 1
+    atmospheres: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +125,9 @@ class SciMLNet(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.ones(orders, pixels))
         self.register_buffer("used", torch.ones(orders, pixels, dtype=torch.bool))
-        self.directions = nn.Parameter(torch.zeros(orders, components, pixels))
+        self.register_buffer("directions", torch.zeros(orders, components, pixels))
         self.estimator = Estimator(orders, components, config)
+        self.steps = GaussNewton(config.atmospheres, orders, components) if config.atmospheres else None
 
     def load(self, made: Compression) -> None:
         """Start from a compression."""
@@ -150,11 +152,12 @@ class SciMLNet(nn.Module):
         missing = (~there).sum(2) / self.used.sum(1).clamp_min(1)[:, None]
         return found.transpose(0, 1), (1.0 - missing).T
 
-    def forward(self, flux: Tensor, snr: Tensor, mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, flux: Tensor, snr: Tensor, mask: Tensor) -> Tensor:
         """flux, mask: (batch, order, pixel), continuum 1, mask true where it was observed; snr: (batch,)
-        -> (batch, 14); in training also what `likelihood_and_misfit` asks for."""
+        -> (batch, 14). To be asked alone: its parts are trained by themselves."""
         projected, there = self.project(flux, snr, mask)
-        return self.estimator(projected, snr, there)
+        found: Tensor = self.estimator(projected, snr, there)
+        return found if self.steps is None else self.steps(projected, snr, there, found)
 
 
 class Estimator(nn.Module):
@@ -203,84 +206,6 @@ def likelihood_and_misfit(output: Tensor | tuple[Tensor, Tensor], target: Tensor
         return negative_log_likelihood(output, target, weight)
     total = weight.sum().clamp_min(1e-12)
     return negative_log_likelihood(output[0], target, weight) + MISFIT_WEIGHT * (output[1] * weight).sum() / total
-
-
-@dataclass(frozen=True, eq=False)
-class ProjectedSamples:
-    """Spectra that were drawn and projected once; each batch takes some of them with new noise and new SNR.
-
-    projected: (n, order, K) without noise; there: (n, order); labels: (n, 4) in half ranges; noise: (order, K, K),
-    lower factor of the covariance of the projections' noise at SNR 1, which is the identity for white noise. epoch:
-    samples that make an epoch.
-    """
-
-    projected: Tensor
-    there: Tensor
-    labels: Tensor
-    noise: Tensor
-    snr: SNR
-    epoch: int
-
-    def __len__(self) -> int:
-        return self.epoch
-
-    def batch(self, index: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-        """index: its length alone matters; which spectra these are is drawn, as their noise is, from the loop's random
-        state."""
-        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        chosen = torch.randint(len(self.labels), index.shape, generator=generator)
-        snr, there = self.snr.draw(generator, len(index)), self.there[chosen]
-        white = torch.randn(len(index), *self.projected.shape[1:], generator=generator)
-        noise = torch.einsum("nok,ojk->noj", white, self.noise) * (there.sqrt() / snr[:, None])[..., None]
-        return (self.projected[chosen] + noise, snr, there), self.labels[chosen], torch.ones(len(index))
-
-
-def projected_samples(
-    model: SciMLNet,
-    source: Source,
-    snr: SNR,
-    count: int,
-    epoch: int,
-    seed: int,
-    device: torch.device | str = "cpu",
-    block: int = 200,
-) -> ProjectedSamples:
-    """Draw `count` spectra, in blocks that are known by their place, and project them on `device`.
-
-    The covariance of the projected noise is that of the draws: white noise, noise that follows the blaze and what
-    filling makes of it are all the same here.
-    """
-    orders, components = model.directions.shape[:2]
-    # filled in place: what is kept of each block, between what it needs, would hold all of that in a thread's heap
-    clean, noise = torch.empty(count, orders, components), torch.empty(count, orders, components)
-    there, labels = torch.empty(count, orders), torch.empty(count, COUNT)
-    model.to(device)
-    with torch.no_grad():
-        for start in range(0, count, block):
-            values, drawn = draw(source, snr, min(block, count - start), seed_for(seed, "projected", start))
-            part = slice(start, start + len(values))
-            flux = torch.where(drawn.mask, drawn.flux, 1.0)
-            seen, share = model.project(*(x.to(device) for x in (drawn.clean, values, drawn.mask)))
-            noisy, _ = model.project(*(x.to(device) for x in (flux, values, drawn.mask)))
-            size = values[:, None, None] / share.cpu().sqrt().clamp_min(1e-3)[..., None]
-            clean[part], there[part] = seen.cpu(), share.cpu()
-            labels[part], noise[part] = scaled(drawn.labels).cpu(), (noisy - seen).cpu() * size
-    return ProjectedSamples(clean, there, labels, _factor(noise, there), snr, epoch)
-
-
-def _factor(errors: Tensor, shares: Tensor) -> Tensor:
-    """(n, order, K) -> (order, K, K) lower, from the stars whose order is mostly there."""
-    found = []
-    for order in range(errors.shape[1]):
-        used = errors[shares[:, order] > 0.5, order].double()
-        size = used.shape[1]
-        if len(used) < 2 * size:
-            raise InputError(
-                f"projected samples: {len(used)} spectra have order {order}, expected at least {2 * size} to know its"
-                " noise; draw more"
-            )
-        found.append(torch.linalg.cholesky(used.T @ used / len(used) + 1e-6 * torch.eye(size).double()))
-    return torch.stack(found).float()
 
 
 class _Steered(nn.Module):

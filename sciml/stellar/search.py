@@ -18,14 +18,8 @@ from sciml.stellar.experiments import Setup
 from sciml.stellar.heads import negative_log_likelihood, scaled
 from sciml.stellar.networks import OURS, Fitting, Settings, components_of
 from sciml.stellar.samples import draw
-from sciml.stellar.sciml_net import (
-    Estimator,
-    ProjectedSamples,
-    SciMLConfig,
-    SciMLNet,
-    likelihood_and_misfit,
-    projected_samples,
-)
+from sciml.stellar.sciml_net import Estimator, SciMLConfig, SciMLNet, likelihood_and_misfit
+from sciml.stellar.sciml_training import ProjectedSamples, projected_samples
 
 PART = 4  # a search has so many times fewer spectra and epochs than the training that takes its result
 VALIDATION = 2048  # stars
@@ -68,7 +62,7 @@ def shorter(settings: Settings) -> Settings:
     whole = settings.estimating
     fewer = replace(whole, epochs=max(1, whole.epochs // PART), spectra=max(1, whole.spectra // PART))
     bank = max(settings.bank // PART, 8 * settings.components)
-    return replace(settings, bank=bank, estimating=fewer, refining=None)
+    return replace(settings, bank=bank, estimating=fewer)
 
 
 def drawn_of(settings: Settings) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from sciml.core.errors import ConfigError
 from sciml.stellar import labels
 from sciml.stellar.forward import ForwardModel, working_ranges
 from sciml.stellar.labels import LABELS, PARAMETERS, RANGES, Prior
@@ -15,6 +16,7 @@ from sciml.stellar.observation import Observer
 from sciml.stellar.posterior import from_working, to_working
 from sciml.stellar.samples import Drawn
 
+_VSINI = PARAMETERS.index("vsini")
 _TURNED = [PARAMETERS.index(name) for name in labels.BROADENING]
 
 
@@ -82,6 +84,20 @@ class DrawnStars:
         with torch.no_grad():
             moved = (self.forward(parameters, shift) - self.forward(parameters, -shift)) / 2
         return torch.cat([found, moved[:, None]], 1)
+
+    def rotated(self, atmospheres: np.ndarray, vsini: np.ndarray) -> Tensor:
+        """As `samples.Rotatable` says. Raises ConfigError where spectra depend on more than the labels."""
+        if self.prior != "paper" or self.observer.alters or self.observer.observation.rv:
+            raise ConfigError("spectra depend on more than the labels here: there is no table of them")
+        parameters = np.zeros((len(atmospheres), len(PARAMETERS)))
+        parameters[:, :3], parameters[:, len(LABELS) :] = atmospheres, labels.PAPER_NUISANCES
+        turned = []
+        with torch.no_grad():
+            fourier, epsilon = self.forward.emulator(torch.from_numpy(parameters))
+            for value in vsini:
+                parameters[:, _VSINI] = value
+                turned.append(self.forward.sampler.observe(fourier, torch.from_numpy(parameters).to(epsilon), epsilon))
+        return torch.stack(turned, 1)
 
     @cached_property
     def _used(self) -> Tensor | None:

@@ -18,9 +18,9 @@ from sciml.stellar.sciml_net import (
     compression,
     likelihood_and_misfit,
     price_of_compression,
-    projected_samples,
     score_directions,
 )
+from sciml.stellar.sciml_training import projected_samples
 from tests.stellar.toy import ToyLines
 
 SOURCE = ToyLines(orders=2, pixels=128, lines=30)

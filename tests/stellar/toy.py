@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,15 @@ class ToyLines:
     @property
     def shape(self) -> tuple[int, int]:
         return self.orders, self.pixels
+
+    @property
+    def teff(self) -> tuple[float, float]:
+        return RANGES["teff"]
+
+    def rotated(self, atmospheres: np.ndarray, vsini: np.ndarray) -> Tensor:
+        """(n, m, order, pixel) of atmospheres (n, 3) at each v sin i (m,)."""
+        stars = [[(*star, value) for value in vsini] for star in atmospheres]
+        return self.clean(torch.tensor(stars).flatten(0, 1)).unflatten(0, (len(atmospheres), len(vsini)))
 
     def clean(self, labels: Tensor) -> Tensor:
         """(n, 4) -> (n, order, pixel)."""
