@@ -103,11 +103,11 @@ def to_places(labels: Tensor) -> Tensor:
     return torch.cat([inputs(five)[:, :3], 2 * turned / _SPAN - 1], 1)
 
 
-def from_places(places: Tensor, blurred: Tensor) -> tuple[Tensor, Tensor]:
+def from_places(places: Tensor, blurred: Tensor | float) -> tuple[Tensor, Tensor]:
     """Places (n, 4) -> labels in half ranges (n, 4) and their derivatives (n, 4), each by its own place.
 
-    blurred: (n,) deviation of the last place: v sin i turns with the square root of its working coordinate at 0, and
-    its derivative is that of a star which rotates by as much.
+    blurred: (n,) deviation of the last place, or one for all: v sin i turns with the square root of its working
+    coordinate at 0, and its derivative is that of a star which rotates by as much.
     """
     inverse = 5040.0 / torch.tensor(RANGES["teff"], dtype=torch.float64)
     theta = inverse[1] + (1 - places[:, 0]) / 2 * (inverse[0] - inverse[1])

@@ -14,8 +14,8 @@ from sciml.stellar.projected_grid import tabulate
 from sciml.stellar.samples import SNR, Rotatable, Source, draw
 from sciml.stellar.sciml_net import SciMLNet
 
-_ANSWERED = 40960  # spectra that the head of the steps is fitted to
-_HEAD_FITTING = TrainingConfig(60, 1024, 3e-3, weight_decay=1e-4, clip_norm=1.0)
+_ANSWERED, _USES = 40960, 8  # spectra that the head of the steps is fitted to at most; of each sample
+_HEAD_FITTING = TrainingConfig(40, 1024, 3e-3, weight_decay=1e-4, clip_norm=1.0)
 _AT_ONCE = 256
 
 
@@ -100,7 +100,7 @@ def fit_steps(
     with torch.no_grad(), single_thread(), seeded(seed_for(seed, "answers")):
         steps.grid.load_state_dict(tabulate(project, source, len(steps.grid.inputs), seed).state_dict())
         parts = []
-        for index in torch.arange(_ANSWERED).split(_AT_ONCE):
+        for index in torch.arange(min(_ANSWERED, _USES * len(samples.labels))).split(_AT_ONCE):
             inputs, target, _ = samples.batch(index)
             seen = [part.to(device) for part in inputs]
             parts.append((*steps.stepped(*seen, model.estimator(*seen)), target))

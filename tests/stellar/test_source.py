@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from sciml.core.errors import ConfigError
 from sciml.nn.training import TrainingConfig, fit
 from sciml.stellar.heads import DIAGONAL, negative_log_likelihood
 from sciml.stellar.instrument import generated
@@ -96,3 +97,19 @@ def test_a_resumed_epoch_draws_what_an_uninterrupted_one_does() -> None:
     assert all(torch.equal(*pair) for pair in zip(whole.seen[steps:], resumed.seen, strict=True))
     spectra = torch.cat(list(chain(whole.seen))).flatten(1)
     assert len(torch.unique(spectra, dim=0)) == len(spectra)
+
+
+def test_a_table_of_rotating_atmospheres_has_the_spectra_of_their_labels() -> None:
+    atmospheres, vsini = np.array([(5500.0, 4.0, -0.3), (6100.0, 3.2, 0.1)]), np.array([0.0, 7.0, 20.0])
+    found = source().rotated(atmospheres, vsini)
+    for i, star in enumerate(atmospheres):
+        for j, value in enumerate(vsini):
+            parameters = torch.tensor([[*star, value, 2.0, 0.0, 0.0]], dtype=torch.float64)
+            with torch.no_grad():
+                assert torch.allclose(found[i, j], forward()(parameters)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("preset", "prior"), [("realistic", "paper"), ("paper", "nuisance")])
+def test_where_spectra_depend_on_more_there_is_no_such_table(preset: str, prior: Prior) -> None:
+    with pytest.raises(ConfigError, match="depend on more than the labels"):
+        source(preset, prior).rotated(np.array([(5500.0, 4.0, -0.3)]), np.array([1.0]))
