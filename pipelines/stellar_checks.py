@@ -89,7 +89,7 @@ def learning(task: Task, answered: Mapping[str, Answering]) -> dict[int, str]:
     count = len(scored_stars(setup).where("continuous"))
     for part in PARTS:
         settings, name = part_of(how.function.settings, part), f"{OURS}_{round(1 / part)}th"
-        function, seconds = TrainNetwork(setup, OURS, settings), part * training_seconds(OURS, settings)
+        function, seconds = TrainNetwork(setup, OURS, settings), training_seconds(OURS, settings)
         trained, checkpoints = task.train(
             name, NETS_VERSION, settings.of(OURS), function, seconds=seconds, together=True
         )

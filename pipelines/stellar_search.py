@@ -10,7 +10,7 @@ from sciml.core.urls import join
 from sciml.stellar.config import StellarConfig
 from sciml.stellar.networks import NETS_VERSION, OURS
 from sciml.stellar.search import Objective, drawn_of, shorter
-from sciml.stellar.steps import settings_for
+from sciml.stellar.steps import at_snr
 from tune_spaces.stellar_sciml import SPACE
 
 SECONDS_PER_TRIAL = 120.0
@@ -19,7 +19,7 @@ SECONDS_PER_TRIAL = 120.0
 def job(config: StellarConfig, engine: Engine) -> str:
     """Search and return the URL of RUN/search.json, which --search-result takes."""
     (task,) = stellar_networks.tasks_of(config, engine, model_stores(config, engine))
-    default = shorter(settings_for(config.settings, task.setup.experiment))
+    default = shorter(at_snr(config.settings, task.setup.experiment))
     fields = config.result_fields("seed", "search_trials")
     found = search(
         Search(

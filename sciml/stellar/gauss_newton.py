@@ -1,9 +1,10 @@
 """The last part of our network where spectra depend on the labels alone: Gauss-Newton steps on projected spectra.
 
-What projections are at any labels, and how they change, is interpolated (`projected_grid`). With these a step from the
-estimator's answer minimises chi-square of the projections, which keep all that the spectrum says: no gain has to be
-learnt, and the error is the least possible as far as the interpolation is exact. A small head then learns what the
-Gaussian misses: a fit at the grid's ends or one that does not fit.
+1. Steps. What projections are at any labels, and how they change, is interpolated (`projected_grid`). With these a step
+   from the estimator's answer minimises chi-square of the projections, which keep all that the spectrum says: no gain
+   has to be learnt, and the error is the least possible as far as the interpolation is exact.
+2. Posterior. Mean and covariance of the labels within the grid, by quasi-random draws from the steps' Gaussian.
+3. Head. A small network, fitted to answers for emulated stars, corrects what both miss.
 """
 
 import torch
@@ -12,23 +13,22 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 from torch import Tensor, nn
 
-from sciml.stellar.heads import FLOOR, FULL, gaussian
+from sciml.stellar.heads import FLOOR, FULL, PRIOR_PRECISION, gaussian
 from sciml.stellar.labels import COUNT, NODES, lowest_logg, scale
 from sciml.stellar.projected_grid import ProjectedGrid, from_places, to_places
 
-PRIOR_PRECISION = 3.0  # of a label that is even over its range, in units of half of it
-STEPS = 2
-LEAST_SHARE = 0.05  # of an order that must be observed
+_STEPS = 2
+_LEAST_SHARE = 0.05  # of an order that must be observed
 _HEAD = 32  # hidden width
-_FEATURES = 4 * COUNT + FULL + 4
-_DRAWS, _TOO_FEW = 256, 16.0  # of the posterior; effective ones below which they tell nothing
+_FEATURES = 4 * COUNT + FULL + 3
+_DRAWS, _TOO_FEW = 1024, 8.0  # of the posterior; effective ones below which they tell nothing
 _FURTHEST = 5.0  # deviations, as the head sees them
 _OFF = 0.2  # of half a range beyond the grid that is told apart
 _BELOW = torch.tril_indices(COUNT, COUNT, -1)
 
 
 class GaussNewton(nn.Module):
-    """Steps on a grid, then the head; empty as the grid is."""
+    """Steps on a grid, the posterior, the head; empty as the grid is."""
 
     def __init__(self, atmospheres: int, orders: int, components: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class GaussNewton(nn.Module):
         return found
 
     def stepped(self, projected: Tensor, snr: Tensor, there: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Without the head: an answer (batch, 14) and what the head looks at (batch, 34)."""
+        """Without the head: an answer (batch, 14) and what the head looks at (batch, 33)."""
         place, covariance, misfit = self._fitted(projected, snr, there, first[:, :COUNT])
         mean, factor, effective = self._posterior(place, covariance)
         sizes = factor.diagonal(dim1=1, dim2=2)
@@ -60,28 +60,26 @@ class GaussNewton(nn.Module):
             ((place - self.grid.low) / spread).clamp(-_FURTHEST, _FURTHEST),
             ((self.grid.high - place) / spread).clamp(-_FURTHEST, _FURTHEST),
             moved.clamp(-_FURTHEST, _FURTHEST),
-            torch.stack([snr.log(), misfit.clamp(-1.0, 5.0), there.mean(1), effective.log()], 1),
+            torch.stack([snr.log(), misfit.clamp(-1.0, 5.0), effective.log()], 1),
         ]
         return answer, torch.cat([part.to(first.dtype) for part in features], 1)
 
     def _fitted(self, projected: Tensor, snr: Tensor, there: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Place (n, 4) of the best fit, its covariance with a Gaussian prior (n, 4, 4), log chi-square a projection."""
-        share = torch.where(there > LEAST_SHARE, there.clamp(max=1.0), 0.0).repeat_interleave(projected.shape[2], 1)
-        seen = torch.where(share > 0, projected.flatten(1) / share.clamp_min(LEAST_SHARE), 0.0)
-        weight = (share * snr[:, None] ** 2)[:, None]  # what is missing lessens noise and signal of a projection alike
+        share = torch.where(there > _LEAST_SHARE, there.clamp(max=1.0), 0.0).repeat_interleave(projected.shape[2], 1)
+        weight = (share * snr[:, None] ** 2)[:, None]  # where pixels are filled from the rest, noise is as few tell it
         centre, half = (torch.from_numpy(values).to(start) for values in scale())
-        place = to_places(centre + half * start)
-        for _ in range(STEPS):
+        place = to_places(centre + half * start.clamp(-1.0, 1.0))
+        for _ in range(_STEPS):
             at = self.grid.within(place)
             expected, slope = self.grid(at)
-            apart = torch.where(share > 0, seen - expected, 0.0)
+            apart = torch.where(share > 0, projected.flatten(1) - expected, 0.0)
             normal = ((slope * weight) @ slope.mT).double()
             normal = normal + PRIOR_PRECISION * torch.eye(COUNT, dtype=normal.dtype, device=normal.device)
             gradient = ((slope * weight) @ apart[..., None])[..., 0].double() - PRIOR_PRECISION * at
             place = at + torch.linalg.solve(normal, gradient)
-        left = (apart.square() * weight[:, 0]).sum(1).double() - (gradient * (place - at)).sum(
-            1
-        )  # at the linear optimum
+        left = (apart.square() * weight[:, 0]).sum(1).double() + PRIOR_PRECISION * at.square().sum(1)
+        left = left - (gradient * (place - at)).sum(1)  # at the linear optimum
         misfit = (left.clamp_min(1.0) / (share > 0).sum(1).clamp_min(1)).log()
         return place, torch.linalg.inv(normal), misfit
 
@@ -89,7 +87,8 @@ class GaussNewton(nn.Module):
         """Mean (n, 4), lower factor of the covariance (n, 4, 4) of labels in half ranges, and effective draws (n,).
 
         Of a Gaussian over places (n, 4), its prior taken back, with a prior that is even in the labels over the grid
-        and 0 outside, by quasi-random draws. Of too few draws (a fit far outside) it is the Gaussian at the grid's end.
+        and 0 outside, by quasi-random draws. Where too few of them lie in the grid (at its corners, or of a fit far
+        outside) it is the Gaussian at the grid's end.
         """
         count = len(place)
         points = place[:, None] + self.normal @ torch.linalg.cholesky(covariance).mT
@@ -130,7 +129,7 @@ class _Head(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, answer: Tensor, features: Tensor) -> Tensor:
-        """answer: (batch, 14); features: (batch, 34)."""
+        """answer: (batch, 14); features: (batch, 33)."""
         hidden = F.gelu(self.second(F.gelu(self.first(features))))
         mean, rest = self.last(hidden).split([COUNT, FULL - COUNT], 1)
         mean = answer[:, :COUNT] + (gaussian(answer)[1] @ mean[..., None])[..., 0]

@@ -18,6 +18,7 @@ from sciml.stellar.labels import COUNT, scale
 
 DIAGONAL, FULL = 2 * COUNT, 2 * COUNT + COUNT * (COUNT - 1) // 2  # numbers a star
 FLOOR = 1e-4  # of half a label's range: 0.3 K, a third of the best that SNR 400 allows; keeps the likelihood bounded
+PRIOR_PRECISION = 3.0  # of a label that is even over its range, in units of half of it
 HIGHEST = 1.0  # of log s: several times the range
 _BELOW = torch.tril_indices(COUNT, COUNT, -1)
 _LOG_2PI = 1.8378770664093453

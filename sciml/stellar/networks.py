@@ -33,12 +33,13 @@ from sciml.stellar.sciml_net import (
     likelihood_and_misfit,
     score_directions,
 )
-from sciml.stellar.sciml_training import ProjectedSamples, fit_steps, projected_samples
+from sciml.stellar.sciml_training import ProjectedSamples, fit_gauss_newton, projected_samples, require_table
 
 OURS, DENOISER = "sciml", "denoiser"
 PAPER = ("resnet", "attention", "dae_resnet", "dae_attention")
 NETS = (*PAPER, *(f"{name}_full" for name in PAPER), OURS)
 NETS_VERSION = 2  # raise it when training makes other networks: old ones are not reused
+TABLE_VERSION = 2  # the same for what follows the estimator of ours where spectra depend on the labels alone
 BATCH = 8  # spectra at a time when a network is asked on a CPU, whose cache holds their features; more elsewhere
 BATCH_ELSEWHERE = 256
 DERIVATIVES = 16  # stars whose derivatives are held together in double precision
@@ -109,7 +110,8 @@ class Settings:
         if name.startswith("dae_"):
             used += ["denoiser", "denoising", "fine_tune"]
         values = asdict(self)
-        return {key: values[key] for key in used}
+        found = {key: values[key] for key in used}
+        return found | {"table": TABLE_VERSION} if name == OURS and self.sciml.atmospheres else found
 
 
 PRESETS: Mapping[Preset, Settings] = {
@@ -179,7 +181,8 @@ def train_network(
     made: what ours projects on; without it `score_directions` of a source that is Differentiable, or else the principal
     components of drawn spectra. denoiser: state of a fitted
     DENOISER; without it a network that stands behind one has it fitted first. Epochs of all phases are counted through;
-    the state tells its `phase`, and one that `report` was given resumes.
+    the state tells its `phase`, and one that `report` was given resumes. The table and the head of ours follow the last
+    epoch; every worker makes them.
     """
     with seeded(seed):
         model = new_network(name, settings, source.shape)
@@ -189,13 +192,15 @@ def train_network(
         model.denoiser.load_state_dict(denoiser["model"])
     device = str(engine.get("device", "cpu"))
     if isinstance(model, SciMLNet):
+        if model.gauss_newton is not None:
+            require_table(source)
         bank = _Bank(model, source, settings, seed_for(seed, "bank"), device)
         phases = [_Phase("estimator", model.estimator, bank, likelihood_and_misfit, settings.estimating)]
     else:
         phases = _phases(name, model, source, settings, denoiser is None)
     state = _fit(phases, seed, report, resume, engine)
-    if isinstance(model, SciMLNet) and model.steps is not None:
-        fit_steps(model, source, bank(), seed_for(seed, "steps"), device)
+    if isinstance(model, SciMLNet) and model.gauss_newton is not None:
+        fit_gauss_newton(model, source, bank(), seed_for(seed, "steps"), device)
     return {**state, "model": model.state_dict()}
 
 

@@ -75,6 +75,7 @@ def tabulate(project: Callable[[Tensor], Tensor], source: Rotatable, atmospheres
         clean = source.rotated(points[start : start + _AT_ONCE], vsini)
         parts.append(project(clean.flatten(0, 1)).cpu().numpy().reshape(len(clean), ROTATIONS, -1))
     values = np.concatenate(parts)
+    del parts
     # at nodes -> coefficients of polynomials
     transform = np.linalg.inv(_chebyshev(torch.from_numpy(node))[0].numpy())
     values = np.einsum("rs,nsk->nrk", transform.astype(np.float32), values).reshape(atmospheres, -1)

@@ -24,13 +24,13 @@ from scipy.linalg import eigh
 from torch import Tensor, nn
 
 from sciml.core.errors import InputError
-from sciml.stellar.gauss_newton import PRIOR_PRECISION, GaussNewton
-from sciml.stellar.heads import FULL, negative_log_likelihood
+from sciml.stellar.gauss_newton import GaussNewton
+from sciml.stellar.heads import FULL, PRIOR_PRECISION, negative_log_likelihood
 from sciml.stellar.labels import COUNT
 
 REFERENCE_SNR = 50.0
 FIRST_SPREAD = 0.05  # of half a label's range, at the reference SNR: where the fit starts
-REFILLS = 2  # of missing pixels
+REFILLS, MORE_REFILLS = 2, 8  # of missing pixels; where what they leave out is not learnt
 HIGHEST, HIGHEST_NOISE = 0.25, 6.0  # above the continuum, what is more and beyond so many sigmas is a cosmic ray
 MISFIT_WEIGHT = 1.0
 
@@ -127,7 +127,8 @@ class SciMLNet(nn.Module):
         self.register_buffer("used", torch.ones(orders, pixels, dtype=torch.bool))
         self.register_buffer("directions", torch.zeros(orders, components, pixels))
         self.estimator = Estimator(orders, components, config)
-        self.steps = GaussNewton(config.atmospheres, orders, components) if config.atmospheres else None
+        self.gauss_newton = GaussNewton(config.atmospheres, orders, components) if config.atmospheres else None
+        self.refills = MORE_REFILLS if config.atmospheres else REFILLS
 
     def load(self, made: Compression) -> None:
         """Start from a compression."""
@@ -147,7 +148,7 @@ class SciMLNet(nn.Module):
             return (apart @ self.directions.mT).transpose(0, 1), torch.ones_like(flux[..., 0])
         apart = torch.where(there, apart, 0.0)
         found = apart @ self.directions.mT
-        for _ in range(REFILLS):
+        for _ in range(self.refills):
             found = torch.where(there, apart, found @ self.directions) @ self.directions.mT
         missing = (~there).sum(2) / self.used.sum(1).clamp_min(1)[:, None]
         return found.transpose(0, 1), (1.0 - missing).T
@@ -157,7 +158,7 @@ class SciMLNet(nn.Module):
         -> (batch, 14). To be asked alone: its parts are trained by themselves."""
         projected, there = self.project(flux, snr, mask)
         found: Tensor = self.estimator(projected, snr, there)
-        return found if self.steps is None else self.steps(projected, snr, there, found)
+        return found if self.gauss_newton is None else self.gauss_newton(projected, snr, there, found)
 
 
 class Estimator(nn.Module):

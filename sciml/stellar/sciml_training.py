@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from sciml.stellar.projected_grid import tabulate
 from sciml.stellar.samples import SNR, Rotatable, Source, draw
 from sciml.stellar.sciml_net import SciMLNet
 
-_ANSWERED, _USES = 40960, 8  # spectra that the head of the steps is fitted to at most; of each sample
+_ANSWERED, _USES = 40960, 8  # spectra that the head of `gauss_newton` is fitted to at most; of each sample
 _HEAD_FITTING = TrainingConfig(40, 1024, 3e-3, weight_decay=1e-4, clip_norm=1.0)
 _AT_ONCE = 256
 
@@ -82,15 +83,22 @@ def projected_samples(
     return ProjectedSamples(clean, there, labels, _factor(noise, there), snr, epoch)
 
 
-def fit_steps(
-    model: SciMLNet, source: Source, samples: ProjectedSamples, seed: int, device: torch.device | str = "cpu"
-) -> None:
-    """Fill the steps of a model whose estimator is trained: their grid from the source, their head by answers for
-    samples with noise of their own. Raises ConfigError for a source whose spectra depend on more than the labels."""
-    steps = model.steps
-    assert steps is not None
+def require_table(source: Source) -> Rotatable:
+    """The source, if its spectra depend on the labels alone. Raises ConfigError, before any work, if not."""
     if not isinstance(source, Rotatable):
         raise ConfigError(f"{type(source).__name__}: there is no table of its spectra; leave out atmospheres")
+    source.rotated(np.array([(6000.0, 4.0, 0.0)]), np.zeros(1))
+    return source
+
+
+def fit_gauss_newton(
+    model: SciMLNet, source: Source, samples: ProjectedSamples, seed: int, device: torch.device | str = "cpu"
+) -> None:
+    """Fill the last part of a model whose estimator is trained: its grid from the source, its head by answers for
+    samples with noise of their own. Raises ConfigError as `require_table` does."""
+    table = require_table(source)
+    last = model.gauss_newton
+    assert last is not None
     model.to(device).eval()
 
     def project(clean: Tensor) -> Tensor:
@@ -98,15 +106,15 @@ def fit_steps(
         return model.project(clean.to(device), torch.full((len(clean),), torch.inf, device=device), whole)[0].flatten(1)
 
     with torch.no_grad(), single_thread(), seeded(seed_for(seed, "answers")):
-        steps.grid.load_state_dict(tabulate(project, source, len(steps.grid.inputs), seed).state_dict())
+        last.grid.load_state_dict(tabulate(project, table, len(last.grid.inputs), seed).state_dict())
         parts = []
         for index in torch.arange(min(_ANSWERED, _USES * len(samples.labels))).split(_AT_ONCE):
             inputs, target, _ = samples.batch(index)
             seen = [part.to(device) for part in inputs]
-            parts.append((*steps.stepped(*seen, model.estimator(*seen)), target))
+            parts.append((*last.stepped(*seen, model.estimator(*seen)), target))
     answer, features, target = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
     told = TensorSamples((answer, features), target, torch.ones(len(target)))
-    fit(steps.head, told, _HEAD_FITTING, seed=seed_for(seed, "head"), loss=negative_log_likelihood, device=device)
+    fit(last.head, told, _HEAD_FITTING, seed=seed_for(seed, "head"), loss=negative_log_likelihood, device=device)
 
 
 def _factor(errors: Tensor, shares: Tensor) -> Tensor:

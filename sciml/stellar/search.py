@@ -31,7 +31,8 @@ _FITTING = ("learning_rate", "weight_decay", "batch_size")
 @dataclass(frozen=True)
 class Objective:
     """What `cluster.tune.Search` calls: after each epoch the mean negative log likelihood of the labels of validation
-    stars [nats, labels in half ranges]. default: settings that are not drawn, see `shorter`."""
+    stars [nats, labels in half ranges], of the estimator: all of our network, or the start of its Gauss-Newton steps
+    where spectra depend on the labels alone. default: settings that are not drawn, see `shorter`."""
 
     setup: Setup
     default: Settings

@@ -87,7 +87,8 @@ class DrawnStars:
 
     def rotated(self, atmospheres: np.ndarray, vsini: np.ndarray) -> Tensor:
         """As `samples.Rotatable` says. Raises ConfigError where spectra depend on more than the labels."""
-        if self.prior != "paper" or self.observer.alters or self.observer.observation.rv:
+        seen = self.observer.observation
+        if self.prior != "paper" or self.observer.alters or seen.rv or seen.noise != "white":
             raise ConfigError("spectra depend on more than the labels here: there is no table of them")
         parameters = np.zeros((len(atmospheres), len(PARAMETERS)))
         parameters[:, :3], parameters[:, len(LABELS) :] = atmospheres, labels.PAPER_NUISANCES

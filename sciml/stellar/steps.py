@@ -28,7 +28,7 @@ ANSWERS_VERSION = 1  # raise it where a method gives other answers to the same s
 SPECTRA_PER_ITEM = 64
 _AT_ONCE = 16  # spectra whose derivatives are held together
 _TRIED = 512  # spectra among which a fit's start is sought
-_START = 4  # times fewer spectra and epochs for an estimator that is but the start of steps
+_SHORTER = 4  # times fewer spectra and epochs for an estimator that is but the start of steps
 _ROUNDS = 20  # at most, of a fit with the continuum free
 
 CLASSICAL = ("chi2", "ridge")
@@ -219,9 +219,14 @@ def training_seconds(name: str, settings: Settings) -> float:
 
 
 def settings_for(settings: Settings, chosen: Experiment) -> Settings:
-    """Settings with the SNR that an experiment calls for, and a table of spectra only where labels alone tell them."""
-    found = replace(settings, snr=SNR(chosen.snr, chosen.snr), our_snr=training_snr(chosen))
+    """Settings of an experiment: a table of spectra where labels alone tell them, and there a shorter training."""
+    found = at_snr(settings, chosen)
     if not chosen.labels_alone:
         return replace(found, sciml=replace(found.sciml, atmospheres=0))
-    fewer = replace(found.estimating, epochs=-(-found.estimating.epochs // _START))
-    return replace(found, estimating=fewer, bank=-(-found.bank // _START))
+    fewer = replace(found.estimating, epochs=-(-found.estimating.epochs // _SHORTER))
+    return replace(found, estimating=fewer, bank=-(-found.bank // _SHORTER))
+
+
+def at_snr(settings: Settings, chosen: Experiment) -> Settings:
+    """Settings with the SNR that an experiment calls for."""
+    return replace(settings, snr=SNR(chosen.snr, chosen.snr), our_snr=training_snr(chosen))

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from sciml.core.errors import ConfigError
 from sciml.nn.training import seeded
-from sciml.stellar.gauss_newton import PRIOR_PRECISION
 from sciml.stellar.gaussian_process import kernel, kernel_slope
-from sciml.stellar.heads import gaussian, physical, scaled
+from sciml.stellar.heads import PRIOR_PRECISION, gaussian, physical, scaled
 from sciml.stellar.labels import RANGES
+from sciml.stellar.posterior import moments, to_working
 from sciml.stellar.projected_grid import ProjectedGrid, from_places, tabulate, to_places
 from sciml.stellar.samples import SNR, draw
 from sciml.stellar.sciml_net import SciMLConfig, SciMLNet, compression, score_directions
-from sciml.stellar.sciml_training import fit_steps, projected_samples
+from sciml.stellar.sciml_training import fit_gauss_newton, projected_samples
 from tests.stellar.toy import ToyLines
 
 SOURCE = ToyLines(orders=2, pixels=128, lines=30)
@@ -34,7 +34,7 @@ def model() -> SciMLNet:
         net = SciMLNet(*SOURCE.shape, COMPONENTS, SciMLConfig(16, 1, 16, atmospheres=800))
     learned = draw(SOURCE, SNR(50, 50), 300, seed=1)[1]
     net.load(compression(learned.clean, COMPONENTS, score_directions(SOURCE.jacobian(learned.labels), 50.0)))
-    fit_steps(net, SOURCE, projected_samples(net, SOURCE, SNR(20, 200), 2000, 2000, seed=2), seed=3)
+    fit_gauss_newton(net, SOURCE, projected_samples(net, SOURCE, SNR(20, 200), 2000, 2000, seed=2), seed=3)
     return net.eval()
 
 
@@ -66,7 +66,7 @@ def test_places_and_labels_are_one_another(stars: Tensor) -> None:
         ends = [from_places(places + sign * move, torch.zeros(len(places)))[0][:, k] for sign in (-1, 1)]
         assert torch.allclose(rate[:, k], (ends[1] - ends[0]) / 2e-4, rtol=1e-3)
     ends = torch.tensor([[RANGES[name][side] for name in ("teff", "logg", "feh", "vsini")] for side in (0, 1)])
-    assert torch.allclose(to_places(ends).abs(), torch.ones(2, 4, dtype=torch.float64))
+    assert torch.allclose(to_places(ends), torch.tensor([[-1.0], [1.0]]).double().expand(2, 4))
 
 
 def test_between_atmospheres_projections_are_known_and_better_from_more(model: SciMLNet, stars: Tensor) -> None:
@@ -87,8 +87,8 @@ def test_between_atmospheres_projections_are_known_and_better_from_more(model: S
 
 
 def test_derivatives_of_projections_are_those_of_differences(model: SciMLNet, stars: Tensor) -> None:
-    assert model.steps is not None
-    grid: ProjectedGrid = model.steps.grid
+    assert model.gauss_newton is not None
+    grid: ProjectedGrid = model.gauss_newton.grid
     places, step = to_places(stars[:20]), 1e-2
     slope = grid(places)[1]
     for k in range(4):
@@ -99,7 +99,7 @@ def test_derivatives_of_projections_are_those_of_differences(model: SciMLNet, st
 
 def answers(model: SciMLNet, stars: Tensor, snr: float, missing: int | None = None, off: float = 0.05) -> Tensor:
     """(n, 14) from starts that are off by a share of half ranges."""
-    assert model.steps is not None
+    assert model.gauss_newton is not None
     generator = torch.Generator().manual_seed(4)
     seen = projected(model, stars).view(len(stars), 2, COMPONENTS)
     seen = seen + torch.randn(seen.shape, generator=generator) / snr
@@ -109,7 +109,7 @@ def answers(model: SciMLNet, stars: Tensor, snr: float, missing: int | None = No
     first = torch.zeros(len(stars), 14)
     first[:, :4] = scaled(stars) + off * torch.randn(len(stars), 4, generator=generator)
     with torch.no_grad():
-        return model.steps.stepped(seen, torch.full((len(stars),), snr), there, first)[0]
+        return model.gauss_newton.stepped(seen, torch.full((len(stars),), snr), there, first)[0]
 
 
 @pytest.mark.parametrize("missing", [None, 1])
@@ -132,29 +132,96 @@ def test_the_error_is_the_least_possible_and_known(model: SciMLNet, stars: Tenso
 
 
 def test_where_an_order_is_missing_what_it_holds_is_nothing(model: SciMLNet, stars: Tensor) -> None:
-    assert model.steps is not None
+    assert model.gauss_newton is not None
     seen = projected(model, stars).view(len(stars), 2, COMPONENTS)
     there = torch.tensor([1.0, 0.0]).expand(len(stars), 2)
     first, snr = torch.zeros(len(stars), 14), torch.full((len(stars),), 50.0)
     other = seen.clone()
     other[:, 1] = 7.0
     with torch.no_grad():
-        one, two = (model.steps(values, snr, there, first) for values in (seen, other))
+        one, two = (model.gauss_newton(values, snr, there, first) for values in (seen, other))
     assert torch.equal(one, two)
 
 
-def test_from_far_off_and_at_no_signal_answers_are_of_the_grid(model: SciMLNet, stars: Tensor) -> None:
-    assert model.steps is not None
-    for snr, start in ((0.01, 0.0), (100.0, 50.0)):
+@pytest.mark.parametrize(("snr", "start"), [(0.01, 0.0), (100.0, 50.0), (100.0, -50.0)])
+def test_from_far_off_and_at_no_signal_answers_are_of_the_grid(
+    model: SciMLNet, stars: Tensor, snr: float, start: float
+) -> None:
+    assert model.gauss_newton is not None
+    generator = torch.Generator().manual_seed(6)
+    with torch.no_grad():
+        output, _ = model.gauss_newton.stepped(
+            torch.randn(len(stars), 2, COMPONENTS, generator=generator),
+            torch.full((len(stars),), snr),
+            torch.ones(len(stars), 2),
+            torch.full((len(stars), 14), start),
+        )
+    assert torch.isfinite(output).all() and (output[:, :4].abs() < 1.001).all()
+
+
+def test_a_start_below_all_stars_is_the_coolest(model: SciMLNet, stars: Tensor) -> None:
+    """Not the hottest: inverse temperatures of less than nothing would be."""
+    assert model.gauss_newton is not None
+    cool = stars[:40].clone()
+    cool[:, 0] = 4600.0
+    seen, there = projected(model, cool).view(len(cool), 2, COMPONENTS), torch.ones(len(cool), 2)
+    first = scaled(cool).new_zeros(len(cool), 14)
+    first[:, :4] = scaled(cool)
+    found = []
+    for start in (-1.0, -9.0):
+        first[:, 0] = start
         with torch.no_grad():
-            output = model.steps(
-                torch.randn(len(stars), 2, COMPONENTS),
-                torch.full((len(stars),), snr),
-                torch.ones(len(stars), 2),
-                torch.full((len(stars), 14), start),
+            found.append(model.gauss_newton.stepped(seen, torch.full((len(cool),), 100.0), there, first)[0][:, 0])
+    assert torch.equal(*found)
+
+
+def test_the_posterior_is_that_of_many_draws(model: SciMLNet) -> None:
+    """Beside `posterior.moments`, of stars within the grid and near its ends."""
+    assert model.gauss_newton is not None
+    labels = torch.tensor([[5800.0, 4.4, 0.0, 8.0], [5000.0, 4.9, 0.4, 12.0], [9600.0, 4.0, -1.0, 25.0]])
+    place = to_places(labels)
+    spread = torch.tensor([0.01, 0.05, 0.05, 0.03], dtype=torch.float64)
+    covariance = torch.diag(spread**2).expand(3, 4, 4)
+    mean, factor, _ = model.gauss_newton._posterior(place, covariance)
+    working = to_working(labels.double().numpy())
+    step = 1e-5
+    rate = [
+        (
+            to_working(
+                np.array(physical(from_places(place + step * torch.eye(4).double()[k], 0.0)[0], torch.eye(4))[0])
             )
-        mean, covariance = physical(*gaussian(output))
-        assert np.isfinite(mean).all() and (np.linalg.eigvalsh(covariance / np.abs(covariance).max()) > -1e-9).all()
+            - to_working(np.array(physical(from_places(place, 0.0)[0], torch.eye(4))[0]))
+        )[:, k]
+        / step
+        for k in range(4)
+    ]  # of each working coordinate by its place
+    known = [np.diag((np.array(rate)[:, i] * spread.numpy()) ** 2) for i in range(3)]
+    expected, deviation = moments(working, np.array(known))
+    found, covariance_found = physical(mean, factor)
+    sigma = np.sqrt(np.einsum("nii->ni", deviation))
+    assert np.abs((found - expected) / sigma).max() < 0.15
+    assert np.sqrt(np.einsum("nii->ni", covariance_found)) == pytest.approx(sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("missing", [0.02, 0.1])
+def test_missing_pixels_are_filled_to_within_the_noise(model: SciMLNet, stars: Tensor, missing: float) -> None:
+    assert model.gauss_newton is not None
+    generator = torch.Generator().manual_seed(8)
+    clean, snr = SOURCE.clean(stars), torch.full((len(stars),), 100.0)
+    mask = torch.rand(clean.shape, generator=generator) > missing
+    flux = torch.where(mask, clean + torch.randn(clean.shape, generator=generator) / 100.0, 5.0)
+    first = torch.zeros(len(stars), 14)
+    first[:, :4] = scaled(stars)
+    with torch.no_grad():
+        output, _ = model.gauss_newton.stepped(*_seen(model, flux, snr, mask), first)
+    told = (gaussian(output)[1].square().sum(2).sqrt() < 0.1).all(1) & (stars[:, 3] > 3.0)
+    away = (output[:, :4] - scaled(stars)) / gaussian(output)[1].square().sum(2).sqrt()
+    assert told.sum() > 30 and float(away[told].square().mean().sqrt()) < 1.4
+
+
+def _seen(model: SciMLNet, flux: Tensor, snr: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    seen, there = model.project(flux, snr, mask)
+    return seen, snr, there
 
 
 def test_asked_with_spectra_the_whole_network_is_calibrated(model: SciMLNet) -> None:
@@ -171,4 +238,4 @@ def test_a_source_that_has_no_table_is_refused(model: SciMLNet) -> None:
         shape, draw = SOURCE.shape, SOURCE.draw
 
     with pytest.raises(ConfigError, match="no table"):
-        fit_steps(model, Drawn(), projected_samples(model, SOURCE, SNR(20, 20), 100, 100, seed=1), seed=1)
+        fit_gauss_newton(model, Drawn(), projected_samples(model, SOURCE, SNR(20, 20), 100, 100, seed=1), seed=1)

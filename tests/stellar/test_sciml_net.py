@@ -8,10 +8,9 @@ import torch
 
 from sciml.core.errors import InputError
 from sciml.nn.training import TrainingConfig, fit, seeded
-from sciml.stellar.heads import gaussian
+from sciml.stellar.heads import PRIOR_PRECISION, gaussian
 from sciml.stellar.samples import SNR, draw
 from sciml.stellar.sciml_net import (
-    PRIOR_PRECISION,
     Compression,
     SciMLConfig,
     SciMLNet,
