@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import logging
 import resource
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from cluster.executors import Executor, Outcome
 from cluster.ledger import Entry, Ledger, item_key, seconds_of
 from cluster.progress import Progress
 from cluster.run import Run
+from cluster.threads import OneThread
 from sciml.core.digest import digest
 from sciml.core.errors import RunError
 from sciml.core.urls import filesystem, join, list_sizes, refused
@@ -110,7 +109,7 @@ class StageWorker:
     def perform(self, task: _Task) -> Entry:
         stage, began = self.stage, time.perf_counter()
         address = dataclasses.asdict(task.item)
-        with _OneThread():
+        with OneThread():
             if stage.chain is None:
                 arrays = stage.function(task.item)
             else:
@@ -131,22 +130,6 @@ class StageWorker:
         )
         self.ledger.write(entry)
         return entry
-
-
-class _OneThread:
-    """Sums split over threads differ in their last bits; one thread of torch and of BLAS gives one answer."""
-
-    def __enter__(self) -> None:
-        self.blas = threadpool_limits(limits=1)
-        self.torch = sys.modules.get("torch")
-        if self.torch:
-            self.threads = self.torch.get_num_threads()
-            self.torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        if self.torch:
-            self.torch.set_num_threads(self.threads)
-        self.blas.restore_original_limits()
 
 
 def _written(store_url: str, keys: Sequence[str]) -> dict[str, int]:

@@ -24,6 +24,7 @@ from cluster.executors import Executor, RayExecutor
 from cluster.ledger import Entry, Ledger, item_key
 from cluster.progress import Progress
 from cluster.run import Run
+from cluster.threads import OneThread
 from sciml.core.errors import RunError, ScimlError
 from sciml.core.urls import exists, join, list_sizes, read_bytes, remove, write_bytes
 from sciml.nn.checkpoint import load_checkpoint, save_checkpoint
@@ -236,7 +237,8 @@ def _train_member(training: Training, run: Run, member: int, place: Mapping[str,
                 _publish(run.url, training, member, history)
             saved = time.monotonic()
 
-    state = training.function(training.config, member, Place(report=report, resume=resume, **place))
+    with OneThread():
+        state = training.function(training.config, member, Place(report=report, resume=resume, **place))
     if writes:
         save_checkpoint(url, {**state, "history": history})
         seconds, memory = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

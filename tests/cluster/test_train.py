@@ -1,16 +1,18 @@
 """Trainings through Ray Train and without it: the same checkpoints, reused when finished, resumed when not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import threadpoolctl
 import torch
 
 from cluster.cli import main as sciml
 from cluster.executors import Executor, RayExecutor, SerialExecutor
 from cluster.run import open_run
-from cluster.train import train
+from cluster.train import Place, State, train
 from sciml.core.errors import InputError, RunError
 from sciml.core.urls import list_sizes, read_bytes
 from sciml.nn.checkpoint import load_checkpoint
@@ -41,6 +43,19 @@ def test_members_are_trained_once_and_every_epoch_is_on_record(tmp_path: Path) -
         "line-0123456789ab-000.pt",
         "line-0123456789ab-001.pt",
     ]
+
+
+def test_a_member_has_one_thread_of_each_kind(tmp_path: Path) -> None:
+    """So that a serial run and one on Ray, which sets OMP_NUM_THREADS, give the same bits."""
+
+    def threads(settings: Any, member: int, place: Place) -> State:
+        most = max([torch.get_num_threads(), *(pool["num_threads"] for pool in threadpoolctl.threadpool_info())])
+        return {"model": {"most": torch.tensor(most)}}
+
+    with threadpoolctl.threadpool_limits(2), open_run(config(tmp_path / "run")) as run:
+        urls = train(replace(training(tmp_path), function=threads), run, SerialExecutor())
+        assert max(pool["num_threads"] for pool in threadpoolctl.threadpool_info()) == 2
+    assert [int(load_checkpoint(url)["model"]["most"]) for url in urls] == [1, 1]
 
 
 def test_another_digest_is_another_training(tmp_path: Path) -> None:
