@@ -68,12 +68,15 @@ def test_a_trial_may_be_a_worker_of_ray_train(tmp_path: Path, ray_local: None) -
     assert trial["score"] == pytest.approx(expected)
 
 
-def test_a_killed_search_keeps_its_finished_trials(tmp_path: Path) -> None:
+def test_a_killed_search_keeps_its_finished_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "TUNE_GLOBAL_CHECKPOINT_S", "0.5"
+    )  # Tune notes every 10 s what is finished: longer than all this
     calls = tmp_path / "calls"
     calls.mkdir()
-    command = ("--run-dir", tmp_path / "run", "--calls", calls, "--seconds", 0.3, "--workers", 2)
+    command = ("--run-dir", tmp_path / "run", "--calls", calls, "--seconds", 1.5, "--workers", 2)
     driver = start(*command, module="tests.fault.search_job")
-    wait_for(lambda: len(list(calls.iterdir())) >= 3, driver)
+    wait_for(lambda: len(list(calls.iterdir())) >= 5, driver)  # two run, one may just be over
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     assert not (tmp_path / "run/search.json").exists()
