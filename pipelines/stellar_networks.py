@@ -162,5 +162,5 @@ def _train(task: Task, name: str, settings: steps.Settings, denoiser: str = "") 
     if name == "ridge":
         function, told = steps.TrainRidge(task.setup, RidgeSettings()), asdict(RidgeSettings())
         return task.train(name, RIDGE_VERSION, told, function, seconds=seconds)
-    network = steps.TrainNetwork(task.setup, name, settings, denoiser)
-    return task.train(name, NETS_VERSION, settings.of(name), network, seconds=seconds, together=True)
+    network, memory = steps.TrainNetwork(task.setup, name, settings, denoiser), steps.training_memory(name, settings)
+    return task.train(name, NETS_VERSION, settings.of(name), network, seconds=seconds, memory=memory, together=True)

@@ -53,7 +53,15 @@ class Task:
         ).url
 
     def train(
-        self, what: str, version: int, told: Any, function: Any, *, seconds: float, together: bool = False
+        self,
+        what: str,
+        version: int,
+        told: Any,
+        function: Any,
+        *,
+        seconds: float,
+        memory: float = MEMORY,
+        together: bool = False,
     ) -> tuple[str, list[str]]:
         """Digest of a training and its checkpoints. told: its settings; together: all workers on one network."""
         training = Training(
@@ -62,7 +70,7 @@ class Task:
             function,
             together=together,
         )
-        return training.digest, self.engine.train(training, seconds=seconds, memory_bytes=MEMORY)
+        return training.digest, self.engine.train(training, seconds=seconds, memory_bytes=max(int(memory), MEMORY))
 
 
 @dataclass(frozen=True)

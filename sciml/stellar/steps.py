@@ -218,6 +218,13 @@ def training_seconds(name: str, settings: Settings) -> float:
     return 0.03 * shown
 
 
+def training_memory(name: str, settings: Settings) -> float:
+    """Bytes of a worker, about: of ours what the bank and the table of spectra add."""
+    atmospheres, size = settings.sciml.atmospheres, 8 * settings.components
+    bank, table = 8 * settings.bank * size, 28 * atmospheres**2 + 120 * atmospheres * size
+    return 8e8 + (bank + table if name == "sciml" else 0)
+
+
 def settings_for(settings: Settings, chosen: Experiment) -> Settings:
     """Settings of an experiment: a table of spectra where labels alone tell them, and there a shorter training."""
     found = at_snr(settings, chosen)
